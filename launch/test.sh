@@ -1,0 +1,45 @@
+#!/bin/bash
+# Lint and all tests: makes the environment on first use.
+set -euo pipefail
+
+if [[ ${1:-} == --help ]]; then
+  cat <<'EOF'
+usage: launch/test.sh [PYTEST OPTIONS]
+
+Runs ruff, then pytest on the TensorFlow backend, then the optimizers and
+models again on JAX and, where it is installed, on torch. Options such as
+`-x` or `-k stable` go to every pytest run.
+
+TEST_WORKERS=N   processes per pytest run (default 2; 1: no pytest-xdist)
+PYTHON=PATH      the python3 that makes the environment
+EOF
+  exit
+fi
+
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+ensure_environment test
+cd "$root"
+
+workers=${TEST_WORKERS:-2}
+parallel=()
+if ((workers > 1)); then parallel=(-n "$workers"); fi
+
+# run_tests BACKEND ARGUMENTS...
+run_tests() {
+  local code=0
+  echo "== pytest on $1"
+  # TensorFlow's greetings, which pytest-xdist would print after the summary.
+  KERAS_BACKEND=$1 "$python" -m pytest "${parallel[@]}" "${@:2}" \
+    2> >(grep -v -e '^I0000 ' -e 'before absl::InitializeLog' >&2) || code=$?
+  # 5: nothing collected, which only a selection by the caller may cause.
+  ((code == 0 || (code == 5 && selected))) || exit "$code"
+}
+selected=$#
+
+"$python" -m ruff check tfwd tfwd_tests
+"$python" -m ruff format --check tfwd tfwd_tests
+run_tests tensorflow "$@"
+run_tests jax tfwd_tests/optimizers tfwd_tests/models "$@"
+if "$python" -c 'import torch' 2>/dev/null; then
+  run_tests torch tfwd_tests/optimizers tfwd_tests/models "$@"
+fi

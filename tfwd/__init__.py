@@ -1,0 +1,26 @@
+"""Weight decay for Keras 3: chosen, exact and inspectable.
+
+Importing the package imports, and so registers with Keras, the optimizers.
+The other rooms (`tfwd.data`, `tfwd.models`, `tfwd.training`) are imported when
+they are first used, since some of them need TensorFlow.
+"""
+
+import importlib
+
+from tfwd import optimizers
+from tfwd.optimizers import *  # noqa: F403
+
+__version__ = "0.1.0"
+__all__ = [name for name in optimizers.__all__ if name != "OPTIMIZERS"]
+
+_ROOMS = ("data", "models", "training")
+
+
+def __getattr__(name):
+    if name in _ROOMS:
+        return importlib.import_module(f"tfwd.{name}")
+    raise AttributeError(f"module 'tfwd' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_ROOMS})

@@ -1,0 +1,38 @@
+"""First-order optimizers with exact weight decay, for every Keras backend."""
+
+from tfwd.optimizers import scaling
+from tfwd.optimizers import schedules
+from tfwd.optimizers.adabound import AdaBound
+from tfwd.optimizers.adai import Adai
+from tfwd.optimizers.adai import AdaiS
+from tfwd.optimizers.adai import AdaiW
+from tfwd.optimizers.adam import Adam
+from tfwd.optimizers.adam import AdamS
+from tfwd.optimizers.adam import AdamW
+from tfwd.optimizers.amsgrad import AMSGrad
+from tfwd.optimizers.amsgrad import AMSGradS
+from tfwd.optimizers.amsgrad import AMSGradW
+from tfwd.optimizers.overshoot import OvershootWarning
+from tfwd.optimizers.padam import Padam
+from tfwd.optimizers.radam import RAdam
+from tfwd.optimizers.sgd import SGD
+from tfwd.optimizers.sgd import SGDS
+from tfwd.optimizers.sgd import SGDW
+from tfwd.optimizers.yogi import Yogi
+
+_CLASSES = (
+    *(SGD, SGDW, SGDS),
+    *(Adam, AdamW, AdamS),
+    *(AMSGrad, AMSGradW, AMSGradS),
+    *(Adai, AdaiW, AdaiS),
+    *(AdaBound, Padam, Yogi, RAdam),
+)
+OPTIMIZERS = {cls.__name__.lower(): cls for cls in _CLASSES}
+
+__all__ = [
+    "OPTIMIZERS",
+    "OvershootWarning",
+    "scaling",
+    "schedules",
+    *(cls.__name__ for cls in _CLASSES),
+]

@@ -1,0 +1,168 @@
+"""The base class: a first-order optimizer with exact weight decay."""
+
+import keras
+from keras import ops
+
+from tfwd.optimizers import policy
+from tfwd.optimizers import weight_decay as decay
+
+
+class Optimizer(policy.WeightDecayPolicy):
+    """An optimizer whose weight decay is chosen, exact and inspectable.
+
+    One step, in this order, the same on one device and on many:
+
+    ```
+    g   gradient: summed over replicas, loss scale undone, clipped
+    g ← g + λₜθ                                  in mode "l2"
+    statistics of all variables                  accumulate
+    s ← scale from the statistics                stable_scale
+    θ ← θ − step − (decay rate)·θ                step, in the other modes
+    ```
+
+    The decay uses θ before the step. A variable without a gradient in a step
+    is neither moved nor decayed nor counted in a mean, though t advances for
+    all. An algorithm fills in `step` and, where it needs them, `build`,
+    `accumulate`, `second_moment`, `coefficients` and `stable_scale`.
+
+    Args:
+        learning_rate: η, a float >= 0, a Keras `LearningRateSchedule`, or a
+            callable without arguments.
+        weight_decay: λ >= 0. Set `optimizer.weight_decay` to change it
+            between steps, also when the step is compiled.
+        weight_decay_mode: One of the class's `weight_decay_modes`, of which
+            the first is the default. See `tfwd.optimizers.weight_decay`.
+        weight_decay_schedule: A Keras `LearningRateSchedule` whose value
+            multiplies λ, independent of the learning rate's.
+        weight_decay_multipliers: A dict from pattern to factor; the factors
+            of all patterns that match a variable's path multiply its λ.
+        exclude_from_weight_decay: Patterns of the variables that do not decay:
+            regular expressions on the path, or the presets `"@bias"`,
+            `"@norm"`, `"@embedding"`, `"@standard"`. See
+            `tfwd.optimizers.selection`.
+        **keras_arguments: `name`, `clipnorm`, `clipvalue`, `global_clipnorm`,
+            `use_ema`, `ema_momentum`, `ema_overwrite_frequency`,
+            `loss_scale_factor`, `gradient_accumulation_steps`, as in
+            `keras.optimizers.Optimizer`.
+
+    Raises:
+        ValueError: If an argument breaks its rule; at the first `build`, if a
+            regular expression matches no variable.
+    """
+
+    def accumulate(self, index, gradient):
+        """Updates the statistics of one variable, before any variable moves."""
+
+    def needs_second_moment(self):
+        """Tells whether a step needs the mean of `second_moment`."""
+        return False
+
+    def second_moment(self, index):
+        """Returns the second moment of one variable, not debiased."""
+        raise NotImplementedError
+
+    def coefficients(self, learning_rate, mean):
+        """Returns the scalars of a step that all variables share.
+
+        Args:
+            learning_rate: ηₜ.
+            mean: The mean of `second_moment` over all elements of all
+                variables that have a gradient in this step, or None where
+                `needs_second_moment()` is false.
+        """
+        return (learning_rate,)
+
+    def step(self, index, gradient, *coefficients):
+        """Returns what is subtracted from one variable beside the decay."""
+        raise NotImplementedError
+
+    def stable_scale(self, mean):
+        """Returns s of mode `"stable"`; ηₜs is the effective learning rate."""
+        raise NotImplementedError
+
+    def elementwise_scale(self, index):
+        """Returns s of mode `"elementwise"`, of the variable's shape."""
+        raise NotImplementedError
+
+    def effective_coefficient(self, coefficient, mean):
+        """Returns sₜλₜ, given λₜ; s is 1 in every mode but `"stable"`."""
+        if self.weight_decay_mode != "stable":
+            return coefficient
+        return coefficient * self.stable_scale(mean)
+
+    def step_number(self):
+        """Returns t, counted from one, as a float scalar."""
+        return ops.cast(self.iterations + 1, policy.scalar_dtype())
+
+    def update(self, indices, variables, gradients, learning_rate):
+        """Moves the variables; see the class for the order."""
+        dtypes = [keras.backend.standardize_dtype(v.dtype) for v in variables]
+        gradients = [
+            ops.cast(gradient, dtype)
+            for gradient, dtype in zip(gradients, dtypes, strict=True)
+        ]
+        learning_rate = ops.cast(learning_rate, policy.scalar_dtype())
+        coefficient = self.scheduled_weight_decay()
+        if self.weight_decay_mode == "l2":
+            gradients = [
+                self._penalized(*row, coefficient)
+                for row in zip(indices, variables, gradients, strict=True)
+            ]
+        for index, gradient in zip(indices, gradients, strict=True):
+            self.accumulate(index, gradient)
+        mean = None
+        if self.needs_second_moment():
+            mean = decay.global_mean([self.second_moment(i) for i in indices])
+            mean = ops.cast(mean, policy.scalar_dtype())
+        effective = self.effective_coefficient(coefficient, mean)
+        rates = self._decay_rates(indices, learning_rate, effective)
+
+        shared = self.coefficients(learning_rate, mean)
+        for index, variable, gradient, rate, dtype in zip(
+            indices, variables, gradients, rates, dtypes, strict=True
+        ):
+            scalars = [ops.cast(scalar, dtype) for scalar in shared]
+            step = self.step(index, gradient, *scalars)
+            if rate is not None:
+                # Added to the step, not folded into a factor 1 − ηsλ of θ,
+                # which float32 rounds to a relative 6e-8: a small decay would
+                # lose its digits, always to the same side.
+                step = step + ops.cast(rate, dtype) * variable
+            self.assign_sub(variable, step)
+        self.assign(self.effective_weight_decay, effective)
+        self._record_overshoot([rate for rate in rates if rate is not None])
+
+    def _penalized(self, index, variable, gradient, coefficient):
+        factor = self.weight_decay_factors[index]
+        if factor == 0:
+            return gradient
+        coefficient = ops.cast(coefficient * factor, gradient.dtype)
+        return decay.penalized_gradient(gradient, variable, coefficient)
+
+    def _decay_rates(self, indices, learning_rate, effective):
+        """Returns for each variable the share of θ that decays, or None."""
+        if self.weight_decay_mode == "l2":
+            return [None] * len(indices)
+        rate = decay.decay_rate(
+            self.weight_decay_mode, learning_rate, effective
+        )
+        rates = []
+        for index in indices:
+            factor = self.weight_decay_factors[index]
+            share = rate * factor if factor else None
+            if factor and self.weight_decay_mode == "elementwise":
+                scale = self.elementwise_scale(index)
+                share = ops.cast(share, scale.dtype) * scale
+            rates.append(share)
+        return rates
+
+    def _record_overshoot(self, rates):
+        if not rates:
+            return
+        first = ops.convert_to_tensor(self.first_overshoot_step)
+        now = ops.cast(self.iterations + 1, first.dtype)
+        highest = ops.max(ops.stack([ops.max(rate) for rate in rates]))
+        is_first = ops.logical_and(ops.equal(first, 0), highest >= 1)
+        self.assign(
+            self.first_overshoot_step, ops.where(is_first, now, first)
+        )

@@ -1,0 +1,52 @@
+"""A callback that tells when weight decay overshoots zero."""
+
+import warnings
+
+import keras
+from keras import ops
+
+
+def message(optimizer):
+    """Returns one line on the first overshoot of `optimizer`, or None."""
+    step = int(ops.convert_to_numpy(optimizer.first_overshoot_step))
+    if step == 0:
+        return None
+    return (
+        f"Weight decay of {optimizer.name} took weights to zero or past it "
+        f"first at step {step}: learning rate, scale and coefficient multiply "
+        "to one or more. Lower `weight_decay` or `learning_rate`."
+    )
+
+
+def decaying_optimizers(optimizer):
+    """Returns the optimizers of this library within Keras' wrappers."""
+    if hasattr(optimizer, "first_overshoot_step"):
+        return [optimizer]
+    inner = getattr(optimizer, "inner_optimizer", None)
+    wrapped = [inner] if inner is not None else []
+    wrapped.extend(getattr(optimizer, "optimizers", ()))
+    return [found for o in wrapped for found in decaying_optimizers(o)]
+
+
+class OvershootWarning(keras.callbacks.Callback):
+    """Warns once, at the end of an epoch, when the decay overshot zero.
+
+    Example:
+
+    >>> model.compile(optimizer=tfwd.AdamS(1e-3, weight_decay=5e-4), loss="mse")
+    >>> callback = tfwd.OvershootWarning()
+    >>> history = model.fit(x, y, callbacks=[callback], verbose=0)
+    """
+
+    def __init__(self):
+        """Starts with nothing reported."""
+        super().__init__()
+        self._reported = set()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Warns of the optimizers that overshot and were not reported yet."""
+        for optimizer in decaying_optimizers(self.model.optimizer):
+            text = message(optimizer)
+            if text is not None and optimizer.name not in self._reported:
+                self._reported.add(optimizer.name)
+                warnings.warn(text, stacklevel=2)

@@ -1,0 +1,219 @@
+"""The policy: which variables of a model decay, in which mode, and how much."""
+
+import numbers
+import warnings
+
+import keras
+from keras import ops
+
+from tfwd.optimizers import arguments
+from tfwd.optimizers import initial_values
+from tfwd.optimizers import keras_hooks
+from tfwd.optimizers import selection
+from tfwd.optimizers import summary
+
+
+def scalar_dtype():
+    """Returns the type of λ, η, t and v̄: float32, or float64 if Keras' is.
+
+    In half precision a step number is exact up to 2,048 only.
+    """
+    return "float64" if keras.config.floatx() == "float64" else "float32"
+
+
+class WeightDecayPolicy(keras_hooks.HookedOptimizer):
+    """A Keras optimizer that knows its weight decay, and saves what it knows.
+
+    Holds the coefficient as a variable, so that it can be changed between
+    compiled steps, and the selection of the variables by position, so that it
+    survives the renaming of variables when a model is loaded. What is done
+    with them is the business of `tfwd.optimizers.base.Optimizer`, which
+    documents the arguments.
+    """
+
+    hyperparameters = ()
+    weight_decay_modes = ("l2", "decoupled", "stable", "independent")
+
+    def __init__(
+        self,
+        learning_rate,
+        weight_decay=0.0,
+        *,
+        weight_decay_mode=None,
+        weight_decay_schedule=None,
+        weight_decay_multipliers=None,
+        exclude_from_weight_decay=(),
+        **keras_arguments,
+    ):
+        if weight_decay_mode is None:
+            weight_decay_mode = self.weight_decay_modes[0]
+        if isinstance(exclude_from_weight_decay, str):
+            exclude_from_weight_decay = (exclude_from_weight_decay,)
+        exclusions = tuple(exclude_from_weight_decay)
+        multipliers = tuple((weight_decay_multipliers or {}).items())
+        arguments.check_choice(
+            "weight_decay_mode", weight_decay_mode, self.weight_decay_modes
+        )
+        arguments.check_non_negative("weight_decay", weight_decay)
+        arguments.check_schedule("weight_decay_schedule", weight_decay_schedule)
+        for pattern in exclusions:
+            selection.check_pattern("exclude_from_weight_decay", pattern)
+        for pattern, factor in multipliers:
+            selection.check_pattern("weight_decay_multipliers", pattern)
+            selection.check_factor(pattern, factor)
+        if isinstance(learning_rate, numbers.Real):
+            arguments.check_non_negative("learning_rate", learning_rate)
+            learning_rate = float(learning_rate)
+
+        super().__init__(learning_rate, **keras_arguments)
+        self.weight_decay_mode = weight_decay_mode
+        self.weight_decay_schedule = weight_decay_schedule
+        self.weight_decay_factors = None
+        self.idle_presets = ()
+        # Not under the argument's name, which is that of a Keras method.
+        self._exclusions = exclusions
+        self._multipliers = multipliers
+        self._saved_selection = None
+        self._weight_decay = self._scalar("weight_decay", weight_decay)
+        self._effective_weight_decay = self._scalar("effective_weight_decay")
+        self._first_overshoot_step = self._scalar(
+            "first_overshoot_step", dtype="int"
+        )
+
+    def _scalar(self, name, value=0, dtype=None):
+        return self.add_variable(
+            (),
+            initial_values.constant(value),
+            dtype=dtype or scalar_dtype(),
+            name=name,
+        )
+
+    @property
+    def weight_decay(self):
+        """The coefficient λ, a scalar variable; assign a number to set it."""
+        return self._weight_decay
+
+    @weight_decay.setter
+    def weight_decay(self, value):
+        # Keras' constructor assigns its own default before the variable is.
+        if not hasattr(self, "_weight_decay"):
+            return
+        if isinstance(value, numbers.Real):
+            arguments.check_non_negative("weight_decay", value)
+        self._weight_decay.assign(value)
+
+    @property
+    def effective_weight_decay(self):
+        """The sₜλₜ of the last step, a scalar variable."""
+        return self._effective_weight_decay
+
+    @property
+    def first_overshoot_step(self):
+        """The first step with a decay rate of one or more, 0 if none was.
+
+        At a rate of one the decay alone takes a weight to zero, above one past
+        it. An integer variable, also written by compiled steps.
+        """
+        return self._first_overshoot_step
+
+    def scheduled_weight_decay(self):
+        """Returns λₜ, the coefficient times its schedule, as a tensor."""
+        factor = 1.0
+        if self.weight_decay_schedule is not None:
+            factor = self.weight_decay_schedule(self.schedule_step())
+        return self._weight_decay * ops.cast(factor, self._weight_decay.dtype)
+
+    def weight_decay_summary(self, print_fn=print):
+        """Prints which variables decay, with what factor, and how.
+
+        Raises:
+            ValueError: If the optimizer is not built.
+        """
+        if not self.built:
+            raise ValueError(
+                "`weight_decay_summary()` needs the variables; call "
+                "`build(model.trainable_variables)` first. Received: "
+                f"built={self.built}"
+            )
+        print_fn(summary.text(self))
+
+    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+        """Excludes variables before `build`, as in Keras, but by path.
+
+        Args:
+            var_list: Variables; each is excluded by its exact path.
+            var_names: Patterns as in the argument of this name.
+
+        Raises:
+            ValueError: If the optimizer is built, or a pattern is invalid.
+        """
+        if self.built:
+            raise ValueError(
+                "`exclude_from_weight_decay()` must be called before "
+                f"`build`. Received: built={self.built}"
+            )
+        for pattern in var_names or ():
+            selection.check_pattern("var_names", pattern)
+        self._exclusions += (
+            *(selection.exactly(variable) for variable in var_list or ()),
+            *(var_names or ()),
+        )
+
+    def build(self, variables):
+        """Decides which variables decay, once.
+
+        Raises:
+            ValueError: If a pattern matches no variable, or a saved selection
+                was made for variables of other shapes.
+        """
+        if self._saved_selection is not None:
+            factors = selection.restored(variables, self._saved_selection)
+        else:
+            rules = [(pattern, 0.0) for pattern in self._exclusions]
+            rules.extend(self._multipliers)
+            factors, self.idle_presets = selection.factors(variables, rules)
+        if self.idle_presets:
+            warnings.warn(
+                f"{', '.join(self.idle_presets)} in the weight decay patterns "
+                f"of {self.name} matches no variable.",
+                stacklevel=2,
+            )
+        super().build(variables)
+        self.weight_decay_factors = tuple(
+            0.0 if self.is_overwritten(variable) else factor
+            for variable, factor in zip(variables, factors, strict=True)
+        )
+
+    def get_config(self):
+        """Returns the arguments and, once built, the selection by position."""
+        config = super().get_config()
+        schedule = self.weight_decay_schedule
+        if schedule is not None:
+            schedule = keras.saving.serialize_keras_object(schedule)
+        config.update(
+            {name: getattr(self, name) for name in self.hyperparameters},
+            weight_decay=float(ops.convert_to_numpy(self._weight_decay)),
+            weight_decay_mode=self.weight_decay_mode,
+            weight_decay_schedule=schedule,
+            weight_decay_multipliers=dict(self._multipliers),
+            exclude_from_weight_decay=list(self._exclusions),
+        )
+        if self.built:
+            config["weight_decay_selection"] = selection.saved(
+                self.model_variables(), self.weight_decay_factors
+            )
+        return config
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Makes an optimizer from a config, with its selection if built."""
+        config = dict(config)
+        saved_selection = config.pop("weight_decay_selection", None)
+        schedule = config.get("weight_decay_schedule")
+        if isinstance(schedule, dict):
+            config["weight_decay_schedule"] = (
+                keras.saving.deserialize_keras_object(schedule, custom_objects)
+            )
+        optimizer = super().from_config(config, custom_objects)
+        optimizer._saved_selection = saved_selection
+        return optimizer

@@ -1,0 +1,185 @@
+"""Schedules of the learning rate or of the weight decay, counted in steps.
+
+Each is a Keras `LearningRateSchedule`: a function of the step t, counted from
+0, that Keras saves with the optimizer and calls inside the compiled step.
+"""
+
+import math
+import numbers
+
+import keras
+from keras import ops
+
+from tfwd.optimizers import arguments
+
+_LearningRateSchedule = keras.optimizers.schedules.LearningRateSchedule
+
+
+def step_decay(initial_value, steps_per_epoch, epochs, factor=0.1):
+    """Returns v₀ * factor^k, k the number of `epochs` that have begun.
+
+    The first step of epoch 80, counted from 0, already has the lower value.
+    (Keras' `PiecewiseConstantDecay` includes its boundary in the earlier
+    stretch, so the boundary is the last step of the epoch before.)
+
+    Args:
+        initial_value: v₀, at least 0.
+        steps_per_epoch: Steps in one epoch, a positive integer.
+        epochs: Epochs at which the value is multiplied by `factor`, increasing
+            positive integers; (80, 160) of 200 in Xie et al. 2022, App. B.1.
+        factor: Multiplier at each of `epochs`, above 0.
+
+    Raises:
+        ValueError: For a value outside the ranges above.
+    """
+    arguments.check_non_negative("initial_value", initial_value)
+    _check_count("steps_per_epoch", steps_per_epoch)
+    arguments.check_interval("factor", factor, 0, math.inf, open_low=True)
+    epochs = list(epochs)
+    for epoch in epochs:
+        _check_count("epochs", epoch)
+    if not epochs or sorted(set(epochs)) != epochs:
+        raise ValueError(
+            "`epochs` must be one or more increasing epochs. "
+            f"Received: epochs={epochs}"
+        )
+    return keras.optimizers.schedules.PiecewiseConstantDecay(
+        boundaries=[epoch * steps_per_epoch - 1 for epoch in epochs],
+        values=[
+            float(initial_value * factor**k) for k in range(len(epochs) + 1)
+        ],
+    )
+
+
+def cosine(initial_value, total_steps, final_fraction=0.0):
+    """Returns v₀ * (f + (1 - f) * (1 + cos(π t / T)) / 2), then f.
+
+    Args:
+        initial_value: v₀, at least 0.
+        total_steps: T, a positive integer; from step T on the value stays at
+            f * v₀.
+        final_fraction: f, in [0, 1].
+
+    Raises:
+        ValueError: For a value outside the ranges above.
+
+    References:
+        Loshchilov & Hutter 2017, SGDR (https://arxiv.org/abs/1608.03983),
+        Eq. 5.
+    """
+    arguments.check_non_negative("initial_value", initial_value)
+    _check_count("total_steps", total_steps)
+    arguments.check_interval("final_fraction", final_fraction, 0, 1)
+    return keras.optimizers.schedules.CosineDecay(
+        float(initial_value), total_steps, alpha=float(final_fraction)
+    )
+
+
+def cosine_restarts(initial_value, first_period_steps, period_multiplier=2.0):
+    """Returns v₀ * (1 + cos(π t_cur / Tᵢ)) / 2 with warm restarts.
+
+    T₀ is `first_period_steps`, Tᵢ₊₁ = period_multiplier * Tᵢ, and t_cur
+    counts the steps since the last restart, so that a period opens with
+    v₀. Periods of 14, 28, 56 and 112 epochs make the 210 epochs of Xie
+    et al. 2022, Fig. 17 and 18.
+
+    Args:
+        initial_value: v₀, at least 0.
+        first_period_steps: T₀, a positive integer.
+        period_multiplier: Growth of the period at each restart, at least 1.
+
+    Raises:
+        ValueError: For a value outside the ranges above.
+
+    References:
+        Loshchilov & Hutter 2017, SGDR (https://arxiv.org/abs/1608.03983),
+        Eq. 5 and Section 3 (T₀, T_mult).
+    """
+    arguments.check_non_negative("initial_value", initial_value)
+    _check_count("first_period_steps", first_period_steps)
+    arguments.check_interval(
+        "period_multiplier", period_multiplier, 1, math.inf
+    )
+    return keras.optimizers.schedules.CosineDecayRestarts(
+        float(initial_value),
+        first_period_steps,
+        t_mul=float(period_multiplier),
+        m_mul=1.0,
+    )
+
+
+@keras.saving.register_keras_serializable("tfwd")
+class Warmup(_LearningRateSchedule):
+    """Raises a schedule linearly over its first steps.
+
+    With W = `steps` and t the step counted from 0:
+
+        value(t) = (t + 1) / W * schedule(t)    for t < W
+        value(t) = schedule(t)                  from then on
+
+    The first step has 1 / W of the value, not nothing, so that it is not
+    lost; step W - 1 is the first with the full value. The wrapped schedule
+    keeps its own count: warm-up does not shift it.
+
+    Args:
+        schedule: A Keras `LearningRateSchedule`, or a number of at least 0
+            for a constant.
+        steps: W, an integer of at least 0; 0 leaves the schedule as it is.
+        name: Name of the schedule's operations.
+
+    Raises:
+        ValueError: For a `schedule` or `steps` other than described.
+
+    Example:
+        ```python
+        rate = Warmup(cosine(0.1, total_steps=10_000), steps=500)
+        model.compile(tfwd.SGDS(rate, weight_decay=5e-4), "mse")
+        ```
+
+    References:
+        Goyal et al. 2017, Accurate, Large Minibatch SGD
+        (https://arxiv.org/abs/1706.02677), Section 2.2.
+    """
+
+    def __init__(self, schedule, steps, name="warmup"):
+        super().__init__()
+        if not isinstance(schedule, _LearningRateSchedule):
+            arguments.check_non_negative("schedule", schedule)
+            schedule = float(schedule)
+        _check_count("steps", steps, least=0)
+        self.schedule = schedule
+        self.steps = steps
+        self.name = name
+
+    def __call__(self, step):
+        """Returns the value at `step`, a scalar or an array of steps."""
+        with keras.name_scope(self.name):
+            step = ops.convert_to_tensor(step)
+            if isinstance(self.schedule, float):
+                value = ops.convert_to_tensor(self.schedule)
+            else:
+                value = self.schedule(step)
+            fraction = (ops.cast(step, "float32") + 1) / max(self.steps, 1)
+            return value * ops.cast(ops.minimum(fraction, 1), value.dtype)
+
+    def get_config(self):
+        """Returns the arguments, the wrapped schedule serialized."""
+        return {
+            "schedule": keras.saving.serialize_keras_object(self.schedule),
+            "steps": self.steps,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Returns the schedule that `get_config` described."""
+        schedule = keras.saving.deserialize_keras_object(config["schedule"])
+        return cls(**{**config, "schedule": schedule})
+
+
+def _check_count(name, value, least=1):
+    if not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(
+            f"`{name}` must be an integer of at least {least}. "
+            f"Received: {name}={value}"
+        )

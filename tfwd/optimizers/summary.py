@@ -1,0 +1,37 @@
+"""The table of what decays: mode, coefficient, and a line per variable."""
+
+from keras import ops
+
+from tfwd.optimizers import selection
+
+
+def text(optimizer):
+    """Returns the summary of a built optimizer's weight decay."""
+    variables = optimizer.model_variables()
+    factors = optimizer.weight_decay_factors
+    sizes = [int(ops.size(v)) for v in variables]
+    decayed = sum(n for n, f in zip(sizes, factors, strict=True) if f)
+    coefficient = float(ops.convert_to_numpy(optimizer.weight_decay))
+    lines = [
+        f"Weight decay of {optimizer.name}: mode {optimizer.weight_decay_mode}, "
+        f"coefficient {coefficient:g}, {decayed} of {sum(sizes)} parameters"
+    ]
+    if optimizer.weight_decay_schedule is not None:
+        name = type(optimizer.weight_decay_schedule).__name__
+        lines.append(f"Schedule of the coefficient: {name}")
+    for preset in optimizer.idle_presets:
+        lines.append(f"Matches no variable: {preset}")
+    first = int(ops.convert_to_numpy(optimizer.first_overshoot_step))
+    if first:
+        lines.append(f"Decay rate of one or more, first at step {first}")
+    rows = [("variable", "shape", "factor")]
+    rows += [
+        (selection.path_of(v), str(tuple(v.shape)), f"{f:g}" if f else "-")
+        for v, f in zip(variables, factors, strict=True)
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(2)]
+    lines += [
+        f"  {path:<{widths[0]}}  {shape:<{widths[1]}}  {factor}"
+        for path, shape, factor in rows
+    ]
+    return "\n".join(lines)

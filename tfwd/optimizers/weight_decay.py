@@ -1,0 +1,83 @@
+"""The one concept of weight decay: five modes that differ in a scale.
+
+With ηₜ the scheduled learning rate, λₜ the coefficient times its schedule,
+θ the variable before the step and sₜ the optimizer's own scale:
+
+| mode          | effect              | source                                |
+|---------------|---------------------|---------------------------------------|
+| `l2`          | g ← g + λₜθ         | gradient of ½λ‖θ‖², after clipping    |
+| `decoupled`   | θ ← θ − ηₜλₜθ       | Loshchilov & Hutter 2019, as shipped  |
+| `stable`      | θ ← θ − ηₜsₜλₜθ     | Xie et al. 2022, Stable Weight Decay  |
+| `independent` | θ ← θ − λₜθ         | Xie et al. 2022, Eq. 1                |
+| `elementwise` | θ ← θ − ηₜv̂ₜ^(−½)λₜθ | Xie et al. 2022, Eq. 10 (an ablation) |
+"""
+
+import keras
+from keras import ops
+
+MODES = ("l2", "decoupled", "stable", "independent", "elementwise")
+
+
+def penalized_gradient(gradient, variable, coefficient):
+    """Returns g + λθ, the gradient of the loss plus ½λ‖θ‖²."""
+    return gradient + coefficient * variable
+
+
+def decay_rate(mode, learning_rate, effective_weight_decay):
+    """Returns the share of θ that a step removes outside the gradient.
+
+    Args:
+        mode: One of `MODES` other than `"l2"`.
+        learning_rate: ηₜ, scalar.
+        effective_weight_decay: sₜλₜ, scalar.
+
+    Returns:
+        λₜ for `"independent"`, else ηₜsₜλₜ. A rate of one or more overshoots
+        zero.
+    """
+    if mode == "independent":
+        return effective_weight_decay
+    return learning_rate * effective_weight_decay
+
+
+def inverse_power(second_moment, exponent, offset=0.0):
+    """Returns (v + offset)^(−exponent), and 0 where v is 0.
+
+    A second moment of zero means that no gradient has been seen, so nothing is
+    known of the effective learning rate and nothing decays. What a float32
+    cannot hold as a normal number counts as zero, which keeps the result
+    finite for every exponent up to one.
+
+    Args:
+        second_moment: v, of any shape, non-negative.
+        exponent: p of Xie et al. 2022, Algorithm 2, in [0, 1]; 0 gives 1
+            everywhere.
+        offset: Added to v where v is not zero.
+    """
+    if exponent == 0:
+        return ops.ones_like(second_moment)
+    smallest_normal = 1.2e-38
+    seen = second_moment > smallest_normal
+    safe = ops.where(seen, second_moment, ops.ones_like(second_moment))
+    power = ops.power(safe + offset, -exponent)
+    return ops.where(seen, power, ops.zeros_like(power))
+
+
+def global_mean(tensors):
+    """Returns the mean over all elements of all tensors, a scalar.
+
+    The mean of Xie et al. 2022 weighs every element alike: a bias of ten
+    elements does not count as much as a kernel of a million, as it would in a
+    mean of means. Summed in float32, or in float64 if a tensor is.
+    """
+    dtypes = {keras.backend.standardize_dtype(t.dtype) for t in tensors}
+    dtype = "float64" if "float64" in dtypes else "float32"
+    total = sum(ops.sum(ops.cast(t, dtype)) for t in tensors)
+    return total / sum(_size(t) for t in tensors)
+
+
+def _size(tensor):
+    size = 1
+    for length in tensor.shape:
+        size *= int(length)
+    return size

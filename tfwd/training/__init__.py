@@ -1,0 +1,1 @@
+"""Training: settings, strategy, loop, logs and the output folder."""

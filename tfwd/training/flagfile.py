@@ -1,0 +1,138 @@
+"""Settings as absl flags, and as the lines of a flagfile."""
+
+import dataclasses
+import os
+import sys
+import typing
+
+from absl import flags
+
+from tfwd.training import rules
+from tfwd.training import settings as settings_lib
+
+_DEFINE = {
+    str: flags.DEFINE_string,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    bool: flags.DEFINE_bool,
+    tuple[str, ...]: flags.DEFINE_multi_string,
+    tuple[int, ...]: flags.DEFINE_list,
+}
+# Where a run goes is no part of what it computes: a replay gets its own folder.
+_NOT_REPLAYED = ("output_dir",)
+_PATHS = ("data_dir", "model_file")
+
+
+def parse(arguments):
+    """Reads `Settings` from a command line.
+
+    Args:
+        arguments: Flags without the program's name. A flag given directly
+            wins over the same flag in a `--flagfile`; `--help` prints all
+            flags and leaves.
+
+    Returns:
+        `Settings`.
+
+    Raises:
+        ValueError: An unknown flag, or a value that is not allowed.
+    """
+    values = flags.FlagValues()
+    for field in dataclasses.fields(settings_lib.Settings):
+        _define(field, values)
+    flags.DEFINE_bool("help", False, "print the flags", flag_values=values)
+    # absl lets the last one win; files come first, whatever their place.
+    arguments = sorted(
+        arguments,
+        key=lambda text: not text.lstrip("-").startswith("flagfile="),
+    )
+    try:
+        rest = values(["tfwd", *arguments])[1:]
+    except flags.Error as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    if values.help:
+        sys.stdout.write(values.get_help() + "\n")
+        raise SystemExit(0)
+    if rest:
+        raise ValueError(
+            "Every argument must be a flag, --name=value. "
+            f"Received: {' '.join(rest)}"
+        )
+    return settings_lib.Settings(
+        **{
+            field.name: _value(field, values[field.name].value)
+            for field in dataclasses.fields(settings_lib.Settings)
+        }
+    )
+
+
+def lines(settings):
+    """The flags that replay `settings`, one line each, without the folder."""
+    return [
+        line
+        for field in dataclasses.fields(settings)
+        if field.name not in _NOT_REPLAYED
+        for line in _lines_of(field, getattr(settings, field.name))
+    ]
+
+
+def first_difference(settings, other_lines):
+    """The first line in which `lines(settings)` and a flags.txt differ.
+
+    Returns:
+        (flag name, text there, text here), or `None` if they are equal.
+    """
+    there, here = _by_name(other_lines), _by_name(lines(settings))
+    for name in [*here, *(name for name in there if name not in here)]:
+        if there.get(name) != here.get(name):
+            return name, *(
+                ",".join(each.get(name, ["<unset>"])) for each in (there, here)
+            )
+    return None
+
+
+def _define(field, values):
+    text = field.metadata["help"]
+    if "choices" in field.metadata:
+        text += f" ({', '.join(field.metadata['choices'])})"
+    kind = rules.kind_of(field)
+    default = field.default
+    if typing.get_args(kind):
+        default = [str(each) for each in default]
+    _DEFINE[kind](field.name, default, text, flag_values=values)
+
+
+def _value(field, value):
+    kind = rules.kind_of(field)
+    if kind == tuple[int, ...]:
+        try:
+            return tuple(int(each) for each in value)
+        except ValueError:
+            rules.refuse(
+                field.name, "must be whole numbers, e.g. 80,160", value
+            )
+    return tuple(value) if typing.get_args(kind) else value
+
+
+def _lines_of(field, value):
+    if value is None:
+        return []
+    kind = rules.kind_of(field)
+    if field.name in _PATHS:
+        value = os.path.abspath(os.path.expanduser(value))
+    if kind == tuple[str, ...]:
+        return [f"--{field.name}={each}" for each in value]
+    if kind == tuple[int, ...]:
+        value = ",".join(map(str, value))
+    if kind is bool:
+        value = str(value).lower()
+    return [f"--{field.name}={value}"]
+
+
+def _by_name(flag_lines):
+    result = {}
+    for line in flag_lines:
+        name, _, value = line.strip().removeprefix("--").partition("=")
+        if name:
+            result.setdefault(name, []).append(value)
+    return result

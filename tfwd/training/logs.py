@@ -1,0 +1,144 @@
+"""What a run writes down: metrics.csv, run.json, TensorBoard, the table."""
+
+import csv
+import json
+import platform
+
+import keras
+import tensorflow as tf
+
+COLUMNS = (
+    "step",
+    "epoch",
+    "elapsed_seconds",
+    "learning_rate",
+    "effective_weight_decay",
+    "train_loss",
+    "train_accuracy",
+    "penalty",
+    "validation_loss",
+    "validation_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "weight_norm",
+    "examples_per_second",
+)
+
+
+class MetricsFile:
+    """A CSV file that gets one row per epoch, on disk at once.
+
+    Floats are written with all their digits, so that equal runs give equal
+    bytes; a value that does not exist (no validation split) is left empty.
+    """
+
+    def __init__(self, path):
+        self._file = path.open("x", encoding="utf-8", newline="")
+        self._writer = csv.DictWriter(
+            self._file, COLUMNS, lineterminator="\n", extrasaction="raise"
+        )
+        self._writer.writeheader()
+        self._file.flush()
+
+    def append(self, row):
+        """Writes one row, a dict with keys from `COLUMNS`."""
+        self._writer.writerow(row)
+        self._file.flush()
+
+    def close(self):
+        """Closes the file."""
+        self._file.close()
+
+
+class TensorBoard:
+    """The numbers of metrics.csv as TensorBoard scalars, by step."""
+
+    def __init__(self, folder):
+        self._writer = tf.summary.create_file_writer(str(folder))
+
+    def append(self, row):
+        """Writes the numbers of one row."""
+        with self._writer.as_default(step=row["step"]):
+            for name, value in row.items():
+                if name != "step" and value is not None:
+                    tf.summary.scalar(name, value)
+        self._writer.flush()
+
+    def close(self):
+        """Closes the file."""
+        self._writer.close()
+
+
+def read(path):
+    """The rows of a metrics.csv, values as floats, empty ones as `None`."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            {name: float(text) if text else None for name, text in row.items()}
+            for row in csv.DictReader(file)
+        ]
+
+
+def description(version, strategy, model, optimizer, selection):
+    """What is worth knowing of a run beyond its flags, ready for JSON.
+
+    Args:
+        version: tfwd's version.
+        strategy: The `tf.distribute.Strategy`.
+        model: The built model.
+        optimizer: The optimizer, built on the model's trainable variables.
+        selection: The metric by which best.keras is chosen.
+
+    Returns:
+        A dict of versions, devices, parameter counts, the optimizer's config,
+        and the paths that decay (with the factor of lambda) or do not.
+    """
+    factors = dict(
+        zip(
+            (variable.path for variable in model.trainable_variables),
+            optimizer.weight_decay_factors,
+            strict=True,
+        )
+    )
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "tfwd": version,
+        },
+        "strategy": type(strategy).__name__,
+        "replicas": strategy.num_replicas_in_sync,
+        "devices": [device.name for device in tf.config.list_logical_devices()],
+        "parameters": model.count_params(),
+        "trainable_parameters": sum(
+            int(variable.value.shape.num_elements())
+            for variable in model.trainable_variables
+        ),
+        "optimizer": keras.saving.serialize_keras_object(optimizer),
+        "decayed": {path: each for path, each in factors.items() if each},
+        "excluded": [path for path, each in factors.items() if not each],
+        "best_by": selection,
+    }
+
+
+def as_json(value):
+    """Indented JSON text, with a line end."""
+    return json.dumps(value, indent=2) + "\n"
+
+
+def table(rows, weight_norm):
+    """The final table: one line per split, then the norm of the weights.
+
+    Args:
+        rows: {split name: (loss, accuracy)}.
+        weight_norm: 2-norm of all trainable variables.
+
+    Returns:
+        Text of a few lines.
+    """
+    lines = [f"{'':12}{'loss':>10}{'accuracy':>10}"]
+    lines += [
+        f"{name:12}{loss:10.4f}{accuracy:10.4f}"
+        for name, (loss, accuracy) in rows.items()
+    ]
+    return "\n".join([*lines, f"{'weight norm':12}{weight_norm:10.4f}"])

@@ -1,0 +1,185 @@
+"""From settings to schedules and an optimizer."""
+
+import dataclasses
+import inspect
+
+import keras
+
+from tfwd import optimizers
+from tfwd.optimizers import scaling
+from tfwd.optimizers import schedules
+from tfwd.training import rules
+
+_HYPERPARAMETERS = sorted(
+    {
+        name
+        for cls in optimizers.OPTIMIZERS.values()
+        for name in cls.hyperparameters
+    }
+)
+_KERAS_ARGUMENTS = (
+    "clipnorm",
+    "clipvalue",
+    "global_clipnorm",
+    "use_ema",
+    "ema_momentum",
+    "ema_overwrite_frequency",
+    "gradient_accumulation_steps",
+    "loss_scale_factor",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """An optimizer before it is made: its class, schedules and arguments.
+
+    `learning_rate` and `weight_decay_factor` are floats or Keras schedules;
+    the decay coefficient in step t is `weight_decay * weight_decay_factor(t)`.
+    """
+
+    cls: type
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule
+    weight_decay: float
+    weight_decay_factor: float | keras.optimizers.schedules.LearningRateSchedule
+    arguments: dict
+
+    def create(self):
+        """Makes the optimizer, in the strategy's scope if there is one."""
+        factor = self.weight_decay_factor
+        return self.cls(
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            weight_decay_schedule=None if factor == 1.0 else factor,
+            **self.arguments,
+        )
+
+
+def check(settings):
+    """Checks that the optimizer takes every flag that was given.
+
+    Raises:
+        ValueError: A flag that this optimizer does not take; names both.
+    """
+    cls = optimizers.OPTIMIZERS[settings.optimizer]
+    for name in _HYPERPARAMETERS:
+        value = getattr(settings, name)
+        if value is not None and name not in cls.hyperparameters:
+            rules.refuse(
+                name,
+                f"is no argument of --optimizer={settings.optimizer}, which "
+                f"takes {', '.join(cls.hyperparameters)}",
+                value,
+            )
+    mode = settings.weight_decay_mode
+    if mode is not None and mode not in cls.weight_decay_modes:
+        rules.refuse(
+            "weight_decay_mode",
+            f"must be one of {', '.join(cls.weight_decay_modes)} for "
+            f"--optimizer={settings.optimizer}",
+            mode,
+        )
+
+
+def plan(settings, steps_per_epoch):
+    """Resolves defaults, scaling rule and schedules.
+
+    Args:
+        settings: `Settings` that passed `check`.
+        steps_per_epoch: Training steps in one epoch.
+
+    Returns:
+        A `Plan`.
+    """
+    cls = optimizers.OPTIMIZERS[settings.optimizer]
+    rate = settings.learning_rate
+    if rate is None:
+        rate = _default_learning_rate(cls)
+    rate, decay = _scaled(settings, rate)
+    arguments = {
+        name: getattr(settings, name)
+        for name in (*cls.hyperparameters, *_KERAS_ARGUMENTS)
+        if getattr(settings, name) is not None
+    }
+    if (
+        "initial_learning_rate" in cls.hyperparameters
+        and settings.initial_learning_rate is None
+    ):
+        # The schedule may start elsewhere, at 0 under warm-up.
+        arguments["initial_learning_rate"] = rate
+    if settings.weight_decay_mode is not None:
+        arguments["weight_decay_mode"] = settings.weight_decay_mode
+    return Plan(
+        cls,
+        learning_rate=_warmed_up(
+            settings,
+            _schedule(settings, settings.schedule, rate, steps_per_epoch),
+            steps_per_epoch,
+        ),
+        weight_decay=decay,
+        weight_decay_factor=_schedule(
+            settings, settings.weight_decay_schedule, 1.0, steps_per_epoch
+        ),
+        arguments={
+            **arguments,
+            "exclude_from_weight_decay": settings.exclude_from_weight_decay,
+            "weight_decay_multipliers": settings.multipliers() or None,
+        },
+    )
+
+
+def value_at(schedule, step):
+    """The value of a float or schedule in training step `step`, from 1."""
+    if not callable(schedule):
+        return float(schedule)
+    # Schedules count the steps already made.
+    return float(keras.ops.convert_to_numpy(schedule(step - 1)))
+
+
+def _default_learning_rate(cls):
+    for each in cls.__mro__:
+        parameter = inspect.signature(each.__init__).parameters.get(
+            "learning_rate"
+        )
+        if parameter and parameter.default is not inspect.Parameter.empty:
+            return float(parameter.default)
+    raise TypeError(f"{cls.__name__} has no default learning rate")
+
+
+def _scaled(settings, rate):
+    decay = settings.weight_decay
+    sizes = settings.batch_size, settings.base_batch_size
+    if settings.scaling_rule == "lr":
+        rate = scaling.linear_scaling(rate, *sizes)
+    elif settings.scaling_rule == "sqrt_lr":
+        rate = scaling.square_root_scaling(rate, *sizes)
+    elif settings.scaling_rule == "weight_decay":
+        decay = scaling.weight_decay_scaling(decay, *sizes)
+    return rate, decay
+
+
+def _schedule(settings, name, value, steps_per_epoch):
+    if name == "step":
+        return schedules.step_decay(
+            value,
+            steps_per_epoch,
+            settings.decay_epochs,
+            factor=settings.decay_factor,
+        )
+    if name == "cosine":
+        return schedules.cosine(
+            value,
+            settings.epochs * steps_per_epoch,
+            final_fraction=settings.final_fraction,
+        )
+    if name == "cosine_restarts":
+        return schedules.cosine_restarts(
+            value,
+            round(settings.restart_epochs * steps_per_epoch),
+            period_multiplier=settings.restart_multiplier,
+        )
+    return value
+
+
+def _warmed_up(settings, schedule, steps_per_epoch):
+    steps = round(settings.warmup_epochs * steps_per_epoch)
+    return schedules.Warmup(schedule, steps) if steps else schedule

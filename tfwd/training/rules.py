@@ -1,0 +1,121 @@
+"""The rules that settings obey; each error names the flag."""
+
+import dataclasses
+import math
+import types
+import typing
+
+
+def check(settings):
+    """Checks every field of `settings`, then those that depend on others.
+
+    Raises:
+        ValueError: One line: the flag, the rule and the value.
+    """
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if value is not None:
+            _check(field, kind_of(field), value)
+    _check_together(settings)
+
+
+def kind_of(field):
+    """The type behind a field: `float | None` is float, tuples are tuples."""
+    if isinstance(field.type, types.UnionType):
+        return typing.get_args(field.type)[0]
+    return field.type
+
+
+def refuse(name, rule, value):
+    """Raises the `ValueError` of a flag: its rule and the value received."""
+    raise ValueError(f"`--{name}` {rule}. Received: --{name}={value}")
+
+
+def _check(field, kind, value):
+    element = typing.get_args(kind)[0] if typing.get_args(kind) else None
+    values = value if element else (value,)
+    for one in values:
+        if not isinstance(one, element or kind) or (
+            isinstance(one, bool) and kind is not bool
+        ):
+            refuse(field.name, f"must be {(element or kind).__name__}", one)
+        if isinstance(one, str) and (one != one.strip() or "\n" in one):
+            refuse(
+                field.name,
+                "must be one line without blanks around it",
+                repr(one),
+            )
+        _check_range(field, one)
+
+
+def _check_range(field, value):
+    limits = field.metadata
+    if "choices" in limits and value not in limits["choices"]:
+        refuse(
+            field.name, f"must be one of {', '.join(limits['choices'])}", value
+        )
+    if isinstance(value, float) and not math.isfinite(value):
+        refuse(field.name, "must be finite", value)
+    for word, broken in (
+        ("at_least", lambda limit: value < limit),
+        ("above", lambda limit: value <= limit),
+        ("at_most", lambda limit: value > limit),
+        ("below", lambda limit: value >= limit),
+    ):
+        if word in limits and broken(limits[word]):
+            refuse(
+                field.name,
+                f"must be {word.replace('_', ' ')} {limits[word]:g}",
+                value,
+            )
+
+
+def _check_together(settings):
+    if (settings.mode == "eval") != (settings.model_file is not None):
+        refuse(
+            "model_file",
+            "is needed by --mode=eval and used by it alone",
+            settings.model_file,
+        )
+    epochs = settings.decay_epochs
+    if not epochs or list(epochs) != sorted({e for e in epochs if e > 0}):
+        refuse(
+            "decay_epochs",
+            "must be increasing whole numbers above 0",
+            ",".join(map(str, epochs)),
+        )
+    if settings.warmup_epochs > settings.epochs:
+        refuse(
+            "warmup_epochs",
+            f"must be at most --epochs={settings.epochs}",
+            settings.warmup_epochs,
+        )
+    clips = ("clipnorm", "clipvalue", "global_clipnorm")
+    given = [name for name in clips if getattr(settings, name) is not None]
+    if len(given) > 1:
+        refuse(given[1], f"excludes --{given[0]}", getattr(settings, given[1]))
+    for name in ("ema_momentum", "ema_overwrite_frequency"):
+        if getattr(settings, name) is not None and not settings.use_ema:
+            refuse(name, "needs --use_ema", getattr(settings, name))
+    for name in ("num_devices", "virtual_cpus"):
+        value = getattr(settings, name)
+        if value is not None and settings.strategy != "mirrored":
+            refuse(name, "needs --strategy=mirrored", value)
+    for text in settings.weight_decay_multiplier:
+        multiplier(text)
+
+
+def multiplier(text):
+    """Splits `<path regular expression>=<factor>` into the two."""
+    pattern, sign, factor = text.rpartition("=")
+    try:
+        number = float(factor)
+    except ValueError:
+        number = math.nan
+    if not (sign and pattern and 0 <= number < math.inf):
+        refuse(
+            "weight_decay_multiplier",
+            "must be <path regular expression>=<factor of at least 0>",
+            text,
+        )
+    return pattern, number

@@ -1,0 +1,238 @@
+"""The settings of a run: one frozen dataclass, validated once."""
+
+import dataclasses
+
+from tfwd import data
+from tfwd import models
+from tfwd import optimizers
+from tfwd.training import rules
+
+SCHEDULES = ("constant", "step", "cosine", "cosine_restarts")
+
+
+def _setting(default, text, **limits):
+    """A field; `limits` may hold choices, at_least, above, at_most, below."""
+    return dataclasses.field(default=default, metadata={"help": text, **limits})
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Everything that decides a run; each field is a flag of the same name.
+
+    `None` means: not given, the default of whoever uses the value.
+
+    Raises:
+        ValueError: A value breaks a rule; the message names the flag.
+    """
+
+    mode: str = _setting(
+        "train",
+        "train: train and write a run; eval: evaluate --model_file",
+        choices=("train", "eval"),
+    )
+    output_dir: str | None = _setting(
+        None,
+        "folder of the run; default: a fresh folder "
+        "runs/<dataset>-<model>-<optimizer>-<timestamp>",
+    )
+    model_file: str | None = _setting(
+        None, "the .keras file that --mode=eval evaluates"
+    )
+    seed: int = _setting(
+        0,
+        "seed of initialization, example order and augmentation",
+        at_least=0,
+        below=2**32,
+    )
+    deterministic: bool = _setting(
+        False, "two runs give the same numbers, bit for bit (slower)"
+    )
+
+    dataset: str = _setting("digits", "data set", choices=data.NAMES)
+    data_dir: str | None = _setting(
+        None, "folder of TFDS data sets, <data_dir>/<dataset>/<version>"
+    )
+    num_validation: int = _setting(
+        0, "training examples held out for validation", at_least=0
+    )
+    train_fraction: float = _setting(
+        1.0, "fraction of the training examples used", above=0, at_most=1
+    )
+    augment: bool = _setting(
+        False, "random crop (zero padding 4) and horizontal flip"
+    )
+
+    model: str = _setting("mlp", "model", choices=models.NAMES)
+    width: float = _setting(
+        1.0, "multiplies channels and hidden units", above=0
+    )
+    batch_norm: bool = _setting(
+        True, "batch normalization without scale and shift"
+    )
+    hidden_layers: int = _setting(
+        2, "hidden layers of the mlp (other models ignore it)", at_least=0
+    )
+    hidden_units: int = _setting(
+        128, "units per hidden layer of the mlp", at_least=1
+    )
+
+    epochs: int = _setting(30, "passes over the training data", at_least=1)
+    batch_size: int = _setting(
+        128, "examples per step, summed over all replicas", at_least=1
+    )
+    eval_batch_size: int = _setting(
+        1000, "examples per evaluation step", at_least=1
+    )
+    steps_per_loop: int = _setting(
+        10, "steps per call of the compiled loop", at_least=1
+    )
+    tensorboard: bool = _setting(
+        False, "write TensorBoard summaries beside metrics.csv"
+    )
+
+    strategy: str = _setting(
+        "default",
+        "tf.distribute strategy; mirrored: one replica per GPU, or per "
+        "logical CPU where there is none",
+        choices=("default", "one_device", "mirrored"),
+    )
+    num_devices: int | None = _setting(
+        None, "devices that mirrored uses; default: all", at_least=1
+    )
+    virtual_cpus: int | None = _setting(
+        None, "split the CPU into so many devices for mirrored", at_least=1
+    )
+
+    optimizer: str = _setting(
+        "adams", "optimizer", choices=tuple(optimizers.OPTIMIZERS)
+    )
+    learning_rate: float | None = _setting(
+        None, "learning rate; default: the optimizer's", at_least=0
+    )
+    weight_decay: float = _setting(
+        5e-4, "weight decay coefficient lambda", at_least=0
+    )
+    weight_decay_mode: str | None = _setting(
+        None,
+        "l2, decoupled, stable, independent or elementwise; default: "
+        "the optimizer's",
+    )
+    exclude_from_weight_decay: tuple[str, ...] = _setting(
+        (),
+        "regular expression of variable paths, or @bias, @norm, "
+        "@embedding, @standard; may be repeated",
+    )
+    weight_decay_multiplier: tuple[str, ...] = _setting(
+        (),
+        "'<path regular expression>=<factor>' scales lambda; may be repeated",
+    )
+    momentum: float | None = _setting(
+        None, "momentum of sgd, sgdw, sgds", at_least=0, below=1
+    )
+    dampening: float | None = _setting(
+        None, "dampening of sgd, sgdw, sgds", at_least=0, below=1
+    )
+    nesterov: bool | None = _setting(None, "Nesterov's momentum")
+    folded_learning_rate: bool | None = _setting(
+        None, "learning rate inside the momentum buffer (Keras' form)"
+    )
+    beta_0: float | None = _setting(None, "beta_0 of adai", at_least=0)
+    beta_1: float | None = _setting(
+        None, "decay rate of the first moment", at_least=0, below=1
+    )
+    beta_2: float | None = _setting(
+        None, "decay rate of the second moment", at_least=0, below=1
+    )
+    epsilon: float | None = _setting(None, "epsilon", at_least=0)
+    adaptivity: float | None = _setting(
+        None, "power p of mean(v) in the stable decay", at_least=0
+    )
+    second_moment_offset: float | None = _setting(
+        None, "added to mean(v) in the stable decay", at_least=0
+    )
+    final_learning_rate: float | None = _setting(
+        None, "final learning rate of adabound", at_least=0
+    )
+    gamma: float | None = _setting(
+        None, "speed of adabound's bounds", at_least=0
+    )
+    initial_learning_rate: float | None = _setting(
+        None,
+        "learning rate against which adabound measures its schedule",
+        above=0,
+    )
+    partial: float | None = _setting(None, "power of padam", at_least=0)
+    initial_accumulator_value: float | None = _setting(
+        None, "second moment of yogi before the first step", at_least=0
+    )
+    clipnorm: float | None = _setting(
+        None, "bound of each gradient's 2-norm", above=0
+    )
+    clipvalue: float | None = _setting(
+        None, "bound of each gradient's elements", above=0
+    )
+    global_clipnorm: float | None = _setting(
+        None, "bound of the 2-norm of all gradients together", above=0
+    )
+    use_ema: bool = _setting(
+        False, "the final model holds the moving average of the weights"
+    )
+    ema_momentum: float | None = _setting(
+        None, "momentum of that average", at_least=0, at_most=1
+    )
+    ema_overwrite_frequency: int | None = _setting(
+        None, "steps between overwriting weights by averages", at_least=1
+    )
+    gradient_accumulation_steps: int | None = _setting(
+        None, "steps whose gradients are averaged into one", at_least=2
+    )
+    loss_scale_factor: float | None = _setting(
+        None, "the loss is scaled by it, the gradients unscaled", above=0
+    )
+
+    schedule: str = _setting(
+        "constant", "learning rate schedule", choices=SCHEDULES
+    )
+    weight_decay_schedule: str = _setting(
+        "constant",
+        "schedule of a factor of lambda, starting at 1",
+        choices=SCHEDULES,
+    )
+    decay_epochs: tuple[int, ...] = _setting(
+        (80, 160), "epochs after which step schedules drop, e.g. 80,160"
+    )
+    decay_factor: float = _setting(
+        0.1, "factor of each drop", above=0, at_most=1
+    )
+    restart_epochs: float = _setting(
+        14.0, "epochs of the first period of cosine_restarts", above=0
+    )
+    restart_multiplier: float = _setting(
+        2.0, "each period is so many times the one before", at_least=1
+    )
+    final_fraction: float = _setting(
+        0.0, "where cosine ends, relative to its start", at_least=0, at_most=1
+    )
+    warmup_epochs: float = _setting(
+        0.0, "epochs of linear warm-up of the learning rate", at_least=0
+    )
+    scaling_rule: str = _setting(
+        "none",
+        "scale by k = batch_size / base_batch_size: the learning rate by k "
+        "(lr) or its root (sqrt_lr), or the weight decay by k",
+        choices=("none", "lr", "sqrt_lr", "weight_decay"),
+    )
+    base_batch_size: int = _setting(
+        128, "batch size of the unscaled values", at_least=1
+    )
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if rules.kind_of(field) is float and type(value) is int:
+                object.__setattr__(self, field.name, float(value))
+        rules.check(self)
+
+    def multipliers(self):
+        """`--weight_decay_multiplier` as {path regular expression: factor}."""
+        return dict(map(rules.multiplier, self.weight_decay_multiplier))

@@ -1,0 +1,169 @@
+"""Every optimizer in every mode against numpy, written from the papers."""
+
+import contextlib
+
+import keras
+import numpy as np
+import pytest
+
+import tfwd
+from tfwd_tests.optimizers import harness
+from tfwd_tests.optimizers import reference
+from tfwd_tests.optimizers import table
+
+STEPS = 50
+WEIGHT_DECAY = 0.02
+FACTORS = (1.0, 0.0, 0.5)
+
+
+def schedules(learning_rate):
+    """An eightfold drop of η after 30 steps, a halving of λ after 20."""
+    step_decay = keras.optimizers.schedules.PiecewiseConstantDecay
+    rate = step_decay([29], [learning_rate, learning_rate / 8])
+    factor = step_decay([19], [1.0, 0.5])
+    rates = [learning_rate / (1 if t < 30 else 8) for t in range(STEPS)]
+    decays = [WEIGHT_DECAY * (1 if t < 20 else 0.5) for t in range(STEPS)]
+    return rate, factor, rates, decays
+
+
+def run(row, mode, dtype, gradients, theta, compiled=True):
+    rate, factor, _, _ = schedules(row.learning_rate)
+    optimizer = row.cls(
+        rate,
+        weight_decay=WEIGHT_DECAY,
+        weight_decay_mode=mode,
+        weight_decay_schedule=factor,
+        weight_decay_multipliers={"^embeddings$": 0.5},
+        exclude_from_weight_decay=["^bias$"],
+        **row.constants,
+    )
+    variables = harness.make_variables(theta, dtype)
+    return harness.apply_all(optimizer, variables, gradients, compiled)
+
+
+def expected(row, mode, gradients, theta):
+    _, _, rates, decays = schedules(row.learning_rate)
+    return reference.train(
+        row.algorithm,
+        mode,
+        theta,
+        gradients,
+        rates,
+        decays,
+        factors=FACTORS,
+        **row.constants,
+    )
+
+
+@contextlib.contextmanager
+def float64():
+    """Keras' own scalars, the learning rate among them, in float64."""
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    with contextlib.ExitStack() as stack:
+        if harness.BACKEND == "jax":
+            import jax
+
+            stack.enter_context(jax.enable_x64(True))
+        try:
+            yield
+        finally:
+            keras.config.set_floatx(before)
+
+
+@pytest.mark.parametrize("case", table.CASES, ids=table.case_id)
+def test_update_equals_the_paper_in_float32(case):
+    theta, gradients = harness.random_problem(STEPS)
+    theta = [np.float32(x) for x in theta]
+    gradients = [[np.float32(g) for g in step] for step in gradients]
+    actual = run(*case, "float32", gradients, theta)
+    error = harness.relative_error(actual, expected(*case, gradients, theta))
+    assert error <= 2e-6
+
+
+@pytest.mark.parametrize("case", table.CASES, ids=table.case_id)
+def test_update_equals_the_paper_in_float64(case):
+    theta, gradients = harness.random_problem(STEPS)
+    with float64():
+        actual = run(*case, "float64", gradients, theta)
+    error = harness.relative_error(actual, expected(*case, gradients, theta))
+    assert error <= 1e-12
+
+
+@pytest.mark.parametrize("case", table.DEFAULT_CASES, ids=table.case_id)
+def test_variable_without_gradient_in_alternating_steps_rests(case):
+    theta, gradients = harness.random_problem(20)
+    theta = [np.float32(x) for x in theta]
+    gradients = [
+        [
+            None if i == 2 and t % 2 else np.float32(g)
+            for i, g in enumerate(step)
+        ]
+        for t, step in enumerate(gradients)
+    ]
+    row, mode = case
+    optimizer = row.cls(
+        row.learning_rate, weight_decay=WEIGHT_DECAY, weight_decay_mode=mode
+    )
+    actual = harness.apply_all(
+        optimizer, harness.make_variables(theta), gradients
+    )
+    truth = reference.train(
+        row.algorithm,
+        mode,
+        theta,
+        gradients,
+        [row.learning_rate] * 20,
+        [WEIGHT_DECAY] * 20,
+    )
+    assert harness.relative_error(actual, truth) <= 2e-6
+
+
+def results_without_decay(row, modes, compiled):
+    theta, gradients = harness.random_problem(10)
+    results = []
+    for mode in modes:
+        optimizer = row.cls(0.01, weight_decay_mode=mode, **row.constants)
+        variables = harness.make_variables(theta)
+        results.append(
+            harness.apply_all(optimizer, variables, gradients, compiled)
+        )
+    return results
+
+
+def assert_all_identical(results):
+    for result in results[1:]:
+        for one, other in zip(results[0], result, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("row", table.ROWS, ids=lambda r: r.name + r.label)
+def test_modes_are_bit_identical_without_decay(row):
+    modes = row.cls.weight_decay_modes
+    assert_all_identical(results_without_decay(row, modes, compiled=False))
+
+
+@pytest.mark.parametrize("row", table.ROWS, ids=lambda r: r.name + r.label)
+def test_compiled_modes_are_bit_identical_without_decay(row):
+    """L2 apart: XLA fuses θ − a·b, where no decay is added, into one rounding."""
+    modes = [mode for mode in row.cls.weight_decay_modes if mode != "l2"]
+    assert_all_identical(results_without_decay(row, modes, compiled=True))
+
+
+@pytest.mark.parametrize("case", table.DEFAULT_CASES, ids=table.case_id)
+def test_compiled_equals_eager(case):
+    theta, gradients = harness.random_problem(10)
+    eager = run(*case, "float32", gradients, theta, compiled=False)
+    compiled = run(*case, "float32", gradients, theta, compiled=True)
+    assert harness.relative_error(compiled, eager) <= 1e-6
+
+
+def test_every_public_optimizer_has_a_row_and_every_row_a_mode():
+    public = {
+        name
+        for name in tfwd.__all__
+        if isinstance(getattr(tfwd, name), type)
+        and issubclass(getattr(tfwd, name), keras.optimizers.Optimizer)
+    }
+    assert public == {row.name for row in table.ROWS}
+    assert public == {cls.__name__ for cls in tfwd.optimizers.OPTIMIZERS.values()}

@@ -1,0 +1,97 @@
+"""Flags: what is parsed, what is written, and that both agree."""
+
+import dataclasses
+
+import pytest
+
+from tfwd.training import flagfile
+from tfwd.training import settings as settings_lib
+
+EVERYTHING = [
+    "--optimizer=sgds",
+    "--learning_rate=0.1",
+    "--weight_decay=3e-07",
+    "--exclude_from_weight_decay=@bias",
+    "--exclude_from_weight_decay=logits/.*, #x",
+    "--weight_decay_multiplier=hidden1=0.5",
+    "--nesterov",
+    "--nobatch_norm",
+    "--decay_epochs=3,5",
+    "--use_ema",
+    "--ema_momentum=0.999",
+]
+
+
+def test_no_flags_are_the_defaults():
+    assert flagfile.parse([]) == settings_lib.Settings()
+
+
+def test_every_field_is_a_flag_with_help(capsys):
+    with pytest.raises(SystemExit) as left:
+        flagfile.parse(["--help"])
+    assert left.value.code == 0
+    text = capsys.readouterr().out
+    for field in dataclasses.fields(settings_lib.Settings):
+        assert f"--{field.name}:" in text or f"--[no]{field.name}:" in text
+        assert field.metadata["help"]
+
+
+def test_lines_replay_the_settings_exactly(tmp_path):
+    settings = flagfile.parse(EVERYTHING)
+    path = tmp_path / "flags.txt"
+    path.write_text("\n".join(flagfile.lines(settings)))
+    assert flagfile.parse([f"--flagfile={path}"]) == settings
+    assert settings.exclude_from_weight_decay == ("@bias", "logits/.*, #x")
+    assert settings.decay_epochs == (3, 5)
+    assert settings.nesterov is True
+    assert settings.batch_norm is False
+
+
+def test_lines_leave_out_the_folder_and_make_paths_absolute(tmp_path):
+    settings = settings_lib.Settings(output_dir="a", data_dir="b")
+    names = [line.partition("=")[0] for line in flagfile.lines(settings)]
+    assert "--output_dir" not in names
+    (line,) = [x for x in flagfile.lines(settings) if "data_dir" in x]
+    assert line.startswith("--data_dir=/") and line.endswith("/b")
+
+
+@pytest.mark.parametrize("file_first", [True, False])
+def test_command_line_wins_over_the_flagfile(tmp_path, file_first):
+    path = tmp_path / "some.flags"
+    path.write_text("# why\n\n--epochs=7\n--batch_size=64\n")
+    arguments = [f"--flagfile={path}", "--epochs=9"]
+    if not file_first:
+        arguments.reverse()
+    settings = flagfile.parse(arguments)
+    assert (settings.epochs, settings.batch_size) == (9, 64)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["--epoch=3"], "epoch"),
+        (["--epochs=three"], "--epochs=three"),
+        (["--decay_epochs=3,x"], "`--decay_epochs` must be whole numbers"),
+        (["--flagfile=/nowhere/at.all"], "/nowhere/at.all"),
+        (["train"], "Received: train"),
+    ],
+)
+def test_unreadable_flags_are_one_line(arguments, names):
+    with pytest.raises(ValueError) as error:
+        flagfile.parse(arguments)
+    assert names in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_first_difference_names_the_flag_and_both_values():
+    settings = flagfile.parse(EVERYTHING)
+    lines = flagfile.lines(settings)
+    assert flagfile.first_difference(settings, lines) is None
+    other = dataclasses.replace(settings, ema_momentum=None, epochs=3)
+    assert flagfile.first_difference(other, lines) == ("epochs", "30", "3")
+    fewer = dataclasses.replace(settings, ema_momentum=None)
+    assert flagfile.first_difference(fewer, lines) == (
+        "ema_momentum",
+        "0.999",
+        "<unset>",
+    )

@@ -1,0 +1,89 @@
+"""The output folder: fresh by default, never another run's."""
+
+import dataclasses
+import datetime
+
+import pytest
+
+from tfwd.training import flagfile
+from tfwd.training import output
+from tfwd.training import settings as settings_lib
+
+NOW = datetime.datetime(2024, 5, 6, 7, 8, 9)
+
+
+def test_default_folder_tells_the_run_and_is_always_fresh(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    settings = settings_lib.Settings()
+    first = output.choose(settings, NOW)
+    assert str(first) == "runs/digits-mlp-adams-20240506-070809"
+    assert not first.exists()
+    output.create(first, settings)
+    second = output.choose(settings, NOW)
+    assert str(second) == "runs/digits-mlp-adams-20240506-070809-2"
+
+
+def test_created_folder_replays_the_settings(tmp_path):
+    settings = settings_lib.Settings(output_dir=str(tmp_path / "a" / "b"))
+    path = output.choose(settings)
+    output.create(path, settings)
+    replayed = flagfile.parse([f"--flagfile={path / 'flags.txt'}"])
+    assert replayed == dataclasses.replace(settings, output_dir=None)
+
+
+def test_folder_with_the_same_run_is_refused(tmp_path):
+    settings = settings_lib.Settings(output_dir=str(tmp_path))
+    output.create(output.choose(settings), settings)
+    with pytest.raises(ValueError, match="same flags, is already there"):
+        output.choose(settings)
+
+
+def test_folder_with_another_run_names_the_first_flag_that_differs(tmp_path):
+    settings = settings_lib.Settings(output_dir=str(tmp_path))
+    output.create(output.choose(settings), settings)
+    other = dataclasses.replace(settings, learning_rate=0.5, momentum=0.1)
+    with pytest.raises(ValueError) as error:
+        output.choose(other)
+    assert "--learning_rate=<unset>, not --learning_rate=0.5" in str(
+        error.value
+    )
+    assert f"Received: --output_dir={tmp_path}" in str(error.value)
+
+
+@pytest.mark.parametrize("name", output.NAMES[1:])
+def test_folder_with_a_file_of_a_run_is_refused(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ValueError, match=f"no other run's {name}"):
+        output.choose(settings_lib.Settings(output_dir=str(tmp_path)))
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_other_files_in_the_folder_are_no_obstacle(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    settings = settings_lib.Settings(output_dir=str(tmp_path))
+    assert output.choose(settings) == tmp_path
+
+
+def test_file_in_the_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "a").write_text("mine")
+    settings = settings_lib.Settings(output_dir=str(tmp_path / "a"))
+    with pytest.raises(ValueError, match="must be a folder"):
+        output.choose(settings)
+    below = settings_lib.Settings(output_dir=str(tmp_path / "a" / "b"))
+    with pytest.raises(ValueError, match="must be writable"):
+        output.create(output.choose(below), below)
+
+
+def test_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    output.write_text(path, "old")
+
+    def torn(partial):
+        partial.write_text("ne")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        output.replace(path, torn)
+    assert path.read_text() == "old"

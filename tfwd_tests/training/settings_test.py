@@ -1,0 +1,75 @@
+"""Settings: every rule is stated with the flag's name and the value."""
+
+import pytest
+
+from tfwd.training import settings as settings_lib
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("learning_rate", -1.0, "at least 0"),
+        ("learning_rate", float("nan"), "finite"),
+        ("weight_decay", -1e-4, "at least 0"),
+        ("weight_decay", float("inf"), "finite"),
+        ("epsilon", -1e-8, "at least 0"),
+        ("momentum", 1.0, "below 1"),
+        ("beta_1", 1.0, "below 1"),
+        ("train_fraction", 0.0, "above 0"),
+        ("train_fraction", 1.5, "at most 1"),
+        ("epochs", 0, "at least 1"),
+        ("batch_size", 0, "at least 1"),
+        ("seed", -1, "at least 0"),
+        ("seed", 2**32, "below"),
+        ("epochs", 1.5, "int"),
+        ("epochs", True, "int"),
+        ("augment", 1, "bool"),
+        ("optimizer", "adamx", "one of sgd, "),
+        ("dataset", "imagenet", "one of digits, mnist, cifar10, cifar100"),
+        ("model", "resnet", "one of mlp, vgg11"),
+        ("schedule", "linear", "one of constant, step, cosine"),
+        ("model_file", "a.keras", "--mode=eval"),
+        ("decay_epochs", (), "increasing"),
+        ("decay_epochs", (80, 80), "increasing"),
+        ("decay_epochs", (0, 80), "increasing"),
+        ("warmup_epochs", 31.0, "--epochs=30"),
+        ("ema_momentum", 0.9, "--use_ema"),
+        ("num_devices", 2, "--strategy=mirrored"),
+        ("virtual_cpus", 2, "--strategy=mirrored"),
+        ("exclude_from_weight_decay", ("bias ",), "without blanks"),
+        ("weight_decay_multiplier", ("bias",), "factor"),
+        ("weight_decay_multiplier", ("bias=x",), "factor"),
+        ("weight_decay_multiplier", ("bias=-1",), "factor"),
+        ("gradient_accumulation_steps", 1, "at least 2"),
+    ],
+)
+def test_broken_rule_names_the_flag_the_rule_and_the_value(name, value, rule):
+    with pytest.raises(ValueError) as error:
+        settings_lib.Settings(**{name: value})
+    message = str(error.value)
+    assert message.startswith(f"`--{name}` ")
+    assert rule in message
+    assert f"Received: --{name}=" in message
+    assert "\n" not in message
+
+
+def test_clipping_flags_exclude_one_another():
+    with pytest.raises(ValueError, match="--global_clipnorm.*--clipvalue"):
+        settings_lib.Settings(clipvalue=1.0, global_clipnorm=1.0)
+
+
+def test_evaluation_needs_a_model_file():
+    with pytest.raises(ValueError, match="`--model_file` is needed"):
+        settings_lib.Settings(mode="eval")
+
+
+def test_whole_numbers_serve_as_floats():
+    value = settings_lib.Settings(learning_rate=1).learning_rate
+    assert type(value) is float
+
+
+def test_multipliers_split_at_the_last_equals_sign():
+    settings = settings_lib.Settings(
+        weight_decay_multiplier=("a=b=0.5", "bias$=0")
+    )
+    assert settings.multipliers() == {"a=b": 0.5, "bias$": 0.0}
