@@ -35,7 +35,6 @@ class Adai(base.Optimizer):
         **policy_arguments: See `tfwd.optimizers.base.Optimizer`.
 
     Example:
-
     >>> optimizer = tfwd.Adai(0.1, weight_decay=5e-4)
     >>> model.compile(optimizer=optimizer, loss="mse")
     >>> history = model.fit(x, y, verbose=0)
@@ -118,7 +117,6 @@ class AdaiW(Adai):
     The arguments are those of `tfwd.Adai`; the mode is `"decoupled"`.
 
     Example:
-
     >>> optimizer = tfwd.AdaiW(0.1, weight_decay=5e-4)
     >>> model.compile(optimizer=optimizer, loss="mse")
     >>> history = model.fit(x, y, verbose=0)
@@ -137,7 +135,6 @@ class AdaiS(Adai):
     The arguments are those of `tfwd.Adai`; the mode is `"stable"`.
 
     Example:
-
     >>> optimizer = tfwd.AdaiS(0.1, weight_decay=5e-4)
     >>> model.compile(optimizer=optimizer, loss="mse")
     >>> history = model.fit(x, y, verbose=0)

@@ -36,7 +36,6 @@ class Adam(moments.MomentsOptimizer):
         **policy_arguments: See `tfwd.optimizers.base.Optimizer`.
 
     Example:
-
     >>> optimizer = tfwd.Adam(1e-3, weight_decay=5e-4)
     >>> model.compile(optimizer=optimizer, loss="mse")
     >>> history = model.fit(x, y, verbose=0)
@@ -106,7 +105,6 @@ class AdamW(Adam):
     The arguments are those of `tfwd.Adam`; the mode is `"decoupled"`.
 
     Example:
-
     >>> optimizer = tfwd.AdamW(1e-3, weight_decay=0.01)
     >>> model.compile(optimizer=optimizer, loss="mse")
     >>> history = model.fit(x, y, verbose=0)
@@ -135,7 +133,6 @@ class AdamS(Adam):
     is that of SGD, 5e-4 in the paper, a thousandth of AdamW's.
 
     Example:
-
     >>> optimizer = tfwd.AdamS(1e-3, weight_decay=5e-4)
     >>> model.compile(optimizer=optimizer, loss="mse")
     >>> history = model.fit(x, y, verbose=0)

@@ -20,7 +20,6 @@ class AMSGrad(adam.Adam):
     this v̂ in `"stable"` and `"elementwise"`.
 
     Example:
-
     >>> optimizer = tfwd.AMSGrad(1e-3, weight_decay=5e-4)
     >>> model.compile(optimizer=optimizer, loss="mse")
     >>> history = model.fit(x, y, verbose=0)
@@ -41,7 +40,6 @@ class AMSGradW(AMSGrad):
     The arguments are those of `tfwd.Adam`; the mode is `"decoupled"`.
 
     Example:
-
     >>> optimizer = tfwd.AMSGradW(1e-3, weight_decay=0.01)
     >>> model.compile(optimizer=optimizer, loss="mse")
     >>> history = model.fit(x, y, verbose=0)
@@ -65,7 +63,6 @@ class AMSGradS(AMSGrad):
     The arguments are those of `tfwd.Adam`; the mode is `"stable"`.
 
     Example:
-
     >>> optimizer = tfwd.AMSGradS(1e-3, weight_decay=5e-4)
     >>> model.compile(optimizer=optimizer, loss="mse")
     >>> history = model.fit(x, y, verbose=0)

@@ -163,6 +163,4 @@ class Optimizer(policy.WeightDecayPolicy):
         now = ops.cast(self.iterations + 1, first.dtype)
         highest = ops.max(ops.stack([ops.max(rate) for rate in rates]))
         is_first = ops.logical_and(ops.equal(first, 0), highest >= 1)
-        self.assign(
-            self.first_overshoot_step, ops.where(is_first, now, first)
-        )
+        self.assign(self.first_overshoot_step, ops.where(is_first, now, first))

@@ -32,7 +32,6 @@ class OvershootWarning(keras.callbacks.Callback):
     """Warns once, at the end of an epoch, when the decay overshot zero.
 
     Example:
-
     >>> model.compile(optimizer=tfwd.AdamS(1e-3, weight_decay=5e-4), loss="mse")
     >>> callback = tfwd.OvershootWarning()
     >>> history = model.fit(x, y, callbacks=[callback], verbose=0)

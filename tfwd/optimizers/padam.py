@@ -37,7 +37,6 @@ class Padam(moments.MomentsOptimizer):
         **policy_arguments: See `tfwd.optimizers.base.Optimizer`.
 
     Example:
-
     >>> optimizer = tfwd.Padam(0.01, weight_decay=5e-4)
     >>> model.compile(optimizer=optimizer, loss="mse")
     >>> history = model.fit(x, y, verbose=0)

@@ -35,7 +35,7 @@ def _langevin(x):
     square = x * x
     series = x / 3 * (1 - square / 15 * (1 - square / 10.5 * (1 - square / 10)))
     large = ops.where(x < 0.1, ops.ones_like(x), x)
-    return ops.where(x < 0.1, series, 1 / ops.tanh(large) - 1 / large)
+    return ops.where(x < 0.1, series, 1 + 2 / ops.expm1(2 * large) - 1 / large)
 
 
 def rectification(rho, rho_infinity):
@@ -77,7 +77,6 @@ class RAdam(moments.MomentsOptimizer):
         **policy_arguments: See `tfwd.optimizers.base.Optimizer`.
 
     Example:
-
     >>> optimizer = tfwd.RAdam(1e-3, weight_decay=0.01)
     >>> model.compile(optimizer=optimizer, loss="mse")
     >>> history = model.fit(x, y, verbose=0)

@@ -39,7 +39,6 @@ class SGD(base.Optimizer):
         **policy_arguments: See `tfwd.optimizers.base.Optimizer`.
 
     Example:
-
     >>> optimizer = tfwd.SGD(0.1, weight_decay=5e-4, momentum=0.9)
     >>> model.compile(optimizer=optimizer, loss="mse")
     >>> history = model.fit(x, y, verbose=0)
@@ -127,7 +126,6 @@ class SGDW(SGD):
     The arguments are those of `tfwd.SGD`; the mode is `"decoupled"`.
 
     Example:
-
     >>> optimizer = tfwd.SGDW(0.1, weight_decay=5e-3)
     >>> model.compile(optimizer=optimizer, loss="mse")
     >>> history = model.fit(x, y, verbose=0)
@@ -151,7 +149,6 @@ class SGDS(SGD):
     The arguments are those of `tfwd.SGD`; the mode is `"stable"`.
 
     Example:
-
     >>> optimizer = tfwd.SGDS(0.1, weight_decay=5e-4)
     >>> model.compile(optimizer=optimizer, loss="mse")
     >>> history = model.fit(x, y, verbose=0)

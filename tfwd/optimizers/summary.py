@@ -13,8 +13,9 @@ def text(optimizer):
     decayed = sum(n for n, f in zip(sizes, factors, strict=True) if f)
     coefficient = float(ops.convert_to_numpy(optimizer.weight_decay))
     lines = [
-        f"Weight decay of {optimizer.name}: mode {optimizer.weight_decay_mode}, "
-        f"coefficient {coefficient:g}, {decayed} of {sum(sizes)} parameters"
+        f"Weight decay of {optimizer.name}: "
+        f"mode {optimizer.weight_decay_mode}, coefficient {coefficient:g}, "
+        f"{decayed} of {sum(sizes)} parameters"
     ]
     if optimizer.weight_decay_schedule is not None:
         name = type(optimizer.weight_decay_schedule).__name__

@@ -32,8 +32,12 @@ def random_problem(steps=50, seed=0, shapes=SHAPES):
     return theta, gradients
 
 
-def apply_all(optimizer, variables, gradients, compiled=True):
-    """Applies each step's gradients; a None gradient stays None."""
+def apply_all(optimizer, variables, gradients, compiled=True, xla=False):
+    """Applies each step's gradients; a None gradient stays None.
+
+    `compiled` is a `tf.function` on TensorFlow, by XLA if `xla`, and `jit` on
+    JAX; torch is always eager.
+    """
     dtype = keras.backend.standardize_dtype(variables[0].dtype)
     optimizer.build(variables)
     appliers = {}
@@ -41,7 +45,7 @@ def apply_all(optimizer, variables, gradients, compiled=True):
         present = tuple(g is not None for g in step_gradients)
         if present not in appliers:
             appliers[present] = _applier(
-                optimizer, variables, present, compiled
+                optimizer, variables, present, compiled, xla
             )
         dense = [
             keras.ops.convert_to_tensor(g, dtype=dtype)
@@ -54,7 +58,7 @@ def apply_all(optimizer, variables, gradients, compiled=True):
     return [keras.ops.convert_to_numpy(v) for v in variables]
 
 
-def _applier(optimizer, variables, present, compiled):
+def _applier(optimizer, variables, present, compiled, xla):
     def spread(dense):
         remaining = iter(dense)
         return [next(remaining) if here else None for here in present]
@@ -65,7 +69,7 @@ def _applier(optimizer, variables, present, compiled):
     if BACKEND == "tensorflow" and compiled:
         import tensorflow as tf
 
-        return tf.function(apply)
+        return tf.function(apply, jit_compile=xla)
     if BACKEND == "jax" and compiled:
         import jax
 
@@ -81,9 +85,7 @@ def _applier(optimizer, variables, present, compiled):
             )
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
-            for variable, value in zip(
-                optimizer.variables, state, strict=True
-            ):
+            for variable, value in zip(optimizer.variables, state, strict=True):
                 variable.assign(value)
 
     return apply

@@ -201,10 +201,7 @@ def radam(state, g, t, eta, c):
     if rho < 5:
         return [None] * len(state), 0.0, None
     r = np.sqrt(
-        (rho - 4)
-        * (rho - 2)
-        * rho_max
-        / ((rho_max - 4) * (rho_max - 2) * rho)
+        (rho - 4) * (rho - 2) * rho_max / ((rho_max - 4) * (rho_max - 2) * rho)
     )
     size = eta * r * np.sqrt(1 - beta_2**t) / (1 - beta_1**t)
     moves = [size * s["m"] / (np.sqrt(s["v"]) + epsilon) for s in state]
