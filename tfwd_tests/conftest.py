@@ -1,4 +1,7 @@
-"""Two virtual CPU devices for every test, on TensorFlow and on JAX."""
+"""Two virtual CPU devices for every test, on TensorFlow and on JAX.
+
+A test file whose name begins with a backend is collected on that one alone.
+"""
 
 import os
 
@@ -11,7 +14,14 @@ os.environ["XLA_FLAGS"] = (
 import keras
 import pytest
 
-if keras.backend.backend() == "tensorflow":
+BACKEND = keras.backend.backend()
+collect_ignore_glob = [
+    f"*/{other}_*_test.py"
+    for other in ("tensorflow", "jax", "torch")
+    if other != BACKEND
+]
+
+if BACKEND == "tensorflow":
     import tensorflow as tf
 
     tf.config.set_logical_device_configuration(

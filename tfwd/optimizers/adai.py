@@ -5,6 +5,7 @@ from keras import ops
 
 from tfwd.optimizers import arguments
 from tfwd.optimizers import base
+from tfwd.optimizers import weight_decay as decay
 
 
 @keras.saving.register_keras_serializable("tfwd")
@@ -91,13 +92,16 @@ class Adai(base.Optimizer):
         return ops.convert_to_tensor(self.velocities[index])
 
     def coefficients(self, learning_rate, mean):
-        """Returns η and the mean of v; v̂/v̄ needs no debiasing."""
-        return learning_rate, mean
+        """Returns η and 1/v̄, 0 without any gradient yet.
 
-    def step(self, index, gradient, learning_rate, mean):
+        Not debiased, since the correction cancels in v̂/v̄.
+        """
+        return learning_rate, decay.inverse_power(mean, 1)
+
+    def step(self, index, gradient, learning_rate, reciprocal):
         """Updates m and returns η m̂."""
         m, weight = self.momentums[index], self.gathered_weights[index]
-        ratio = ops.divide_no_nan(self.second_moment(index), mean)
+        ratio = self.second_moment(index) * reciprocal
         # 1 − β₁, and 1 − ∏β₁ as the average of ones: both free of the
         # cancellation that subtracting from one costs in float32.
         newness = ops.clip(self.beta_0 * ratio, self.epsilon, 1.0)

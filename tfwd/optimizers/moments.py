@@ -88,7 +88,9 @@ class MomentsOptimizer(base.Optimizer):
         self.assign(self.velocities[index], v)
         if self.keeps_maximum:
             v_max = ops.convert_to_tensor(self.maximal_velocities[index])
-            self.assign(self.maximal_velocities[index], ops.maximum(v_max, v))
+            # Keras' `maximum` rounds float64 to float32 on torch.
+            v_max = ops.where(v > v_max, v, v_max)
+            self.assign(self.maximal_velocities[index], v_max)
 
     def second_moment(self, index):
         """Returns v, or v_max if it is kept, as a tensor."""

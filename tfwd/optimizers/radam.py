@@ -43,7 +43,7 @@ def rectification(rho, rho_infinity):
 
     Below the threshold, where no step is taken, it returns r at 5.
     """
-    rho = ops.maximum(rho, ops.cast(_THRESHOLD, rho.dtype))
+    rho = ops.where(rho < _THRESHOLD, _THRESHOLD * ops.ones_like(rho), rho)
     scale = rho_infinity / ((rho_infinity - 4) * (rho_infinity - 2))
     return ops.sqrt((rho - 4) * (rho - 2) / rho * scale)
 

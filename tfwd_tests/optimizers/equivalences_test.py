@@ -185,7 +185,7 @@ def quadratic():
     """Returns H, θ* and θ₀ of the loss ½(θ − θ*)ᵀH(θ − θ*)."""
     generator = np.random.default_rng(0)
     basis, _ = np.linalg.qr(generator.normal(size=(5, 5)))
-    hessian = basis @ np.diag([0.1, 0.3, 0.5, 0.8, 1.0]) @ basis.T
+    hessian = basis @ np.diag([0.4, 0.5, 0.6, 0.8, 1.0]) @ basis.T
     return hessian, generator.normal(size=5), generator.normal(size=5)
 
 
@@ -214,7 +214,7 @@ def test_only_decoupled_decay_settles_while_the_learning_rate_alternates():
             optimizer = tfwd.SGD(
                 Alternating(), 0.05, momentum=0.0, weight_decay_mode=mode
             )
-            points = trajectory(optimizer, 800)
+            points = trajectory(optimizer, 350)
             sizes[mode] = np.linalg.norm(np.diff(points, axis=0), axis=1)
             if mode == "decoupled":
                 last = points[-1]

@@ -3,18 +3,13 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfwd
 from tfwd_tests.optimizers import gradients_test
 from tfwd_tests.optimizers import harness
-from tfwd_tests.optimizers import table
-
-if keras.backend.backend() != "tensorflow":
-    pytest.skip("tf.distribute needs TensorFlow", allow_module_level=True)
-
-import tensorflow as tf
-
 from tfwd_tests.optimizers import replicas
+from tfwd_tests.optimizers import table
 
 WEIGHT_DECAY = 0.02
 STABLE_ROWS = (table.Row("SGDS", "sgd"), table.Row("AdamS", "adam"))

@@ -1,0 +1,59 @@
+"""The benchmark runs at its small size, and AdamS holds no second model."""
+
+import collections
+import re
+
+import keras
+import numpy as np
+import pytest
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("The benchmark is TensorFlow's", allow_module_level=True)
+
+from tfwd_tests.benchmarks import optimizers
+from tfwd_tests.benchmarks import timing
+
+
+def test_benchmark_prints_a_row_for_each_pair_and_the_accuracy(capsys):
+    optimizers.main(["--quick", "--repeats=2"])
+    lines = capsys.readouterr().out.splitlines()
+
+    row = re.compile(
+        r"(\w+ / keras \w+) +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+-[\d.]+"
+    )
+    rows = [found[1] for found in map(row.match, lines) if found]
+    pairs = optimizers.BARE_PAIRS + optimizers.TRAIN_PAIRS
+    assert rows == [f"{ours} / {theirs}" for ours, theirs, _ in pairs]
+    errors = [
+        float(line.rpartition(" ")[2])
+        for line in lines
+        if line.startswith("global mean")
+    ]
+    assert len(errors) == 4
+    # Two thousand elements: a few roundings of float32.
+    assert np.abs(errors).max() < 1e-6
+
+
+def test_row_holds_the_median_of_the_ratios_of_neighbours():
+    # A pause of the machine that hits one pair moves the medians only.
+    seconds = np.array([[0.1, 0.2], [0.2, 0.2], [3.0, 2.0]])
+    assert timing.row("a / b", seconds, 1.25).split() == (
+        "a / b 200.00 200.00 1.000 0.750-1.250 <= 1.25".split()
+    )
+
+
+def test_adams_holds_no_more_than_keras_adamw_plus_scalars():
+    variables = optimizers.make_variables(side=4)
+    ours, theirs = (
+        collections.Counter(optimizers.state_shapes(name, variables))
+        for name in ("AdamS", "keras AdamW")
+    )
+    assert (4, 4) in theirs
+    assert set(ours - theirs) <= {()}
+
+
+def test_bad_repeats_is_an_error_that_names_the_flag(capsys):
+    with pytest.raises(SystemExit) as exit:
+        optimizers.main(["--repeats=0"])
+    assert exit.value.code == 2
+    assert "`--repeats` must be at least 1" in capsys.readouterr().err

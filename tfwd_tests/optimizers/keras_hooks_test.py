@@ -1,0 +1,50 @@
+"""The private names of Keras that the optimizers rely on, and their version.
+
+Checked on Keras 3.15.1. When a name is gone or called otherwise, read Keras'
+`optimizers/base_optimizer.py` and `backend/tensorflow/optimizer.py` before
+changing the expectation.
+"""
+
+import inspect
+
+import keras
+import pytest
+
+import tfwd
+
+COMMON = {
+    "_backend_update_step": ["grads", "trainable_variables", "learning_rate"],
+    "_apply_weight_decay": ["variables"],
+    "_get_variable_index": ["variable"],
+    "_overwrite_variable_with_gradient": ["variable"],
+}
+TENSORFLOW = {
+    "_backend_apply_gradients": ["grads", "trainable_variables"],
+    "_all_reduce_sum_gradients": ["grads_and_vars"],
+    "_backend_increment_gradient_accumulators": ["grads", "acc_grads"],
+    "_overwrite_model_variables_with_average_value": ["trainable_variables"],
+}
+METHODS = COMMON | (
+    TENSORFLOW if keras.backend.backend() == "tensorflow" else {}
+)
+
+
+def test_keras_is_of_the_version_that_was_checked():
+    assert keras.__version__.startswith("3.15.")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_private_method_takes_what_it_took(name):
+    method = getattr(keras.optimizers.Optimizer, name)
+    parameters = list(inspect.signature(method).parameters)
+    assert parameters == ["self", *METHODS[name]]
+
+
+def test_private_state_is_where_it_was():
+    optimizer = tfwd.SGD()
+    variable = keras.Variable([1.0])
+    optimizer.build([variable])
+    assert optimizer.schedule_step() is optimizer._iterations
+    assert optimizer.model_variables() == [variable]
+    if keras.backend.backend() == "tensorflow":
+        assert optimizer._distribution_strategy.num_replicas_in_sync == 1

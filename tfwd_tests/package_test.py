@@ -1,0 +1,95 @@
+"""What `import tfwd` does, and the examples of README and docstrings."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import tfwd
+
+ROOT = pathlib.Path(__file__).parent.parent
+README = ROOT / "README.md"
+
+
+def run_python(program, **environment):
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.split()
+
+
+def test_every_public_name_exists():
+    assert [n for n in tfwd.__all__ if not hasattr(tfwd, n)] == []
+    assert len(set(tfwd.__all__)) == len(tfwd.__all__)
+
+
+def test_import_brings_the_optimizers_and_no_other_room():
+    program = (
+        "import sys, tfwd\n"
+        "rooms = {m.split('.')[1] for m in sys.modules "
+        "if m.startswith('tfwd.')}\n"
+        "print(*sorted(rooms))\n"
+        "tfwd.models\n"
+        "print('tfwd.models' in sys.modules)\n"
+    )
+    assert run_python(program) == ["optimizers", "True"]
+
+
+def test_optimizers_and_models_work_without_tensorflow():
+    program = (
+        "import sys\n"
+        "sys.modules['tensorflow'] = None\n"
+        "import numpy as np, tfwd\n"
+        "model = tfwd.models.build('mlp', (4, 4, 1), 3)\n"
+        "model.compile(tfwd.AdamS(weight_decay=1e-3), 'mse')\n"
+        "model.fit(np.ones((8, 4, 4, 1)), np.ones((8, 3)), verbose=0)\n"
+        "print(int(model.optimizer.iterations.numpy()))\n"
+    )
+    assert run_python(program, KERAS_BACKEND="jax") == ["1"]
+
+
+def test_unknown_attribute_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="'tfwd' has no attribute"):
+        _ = tfwd.AdamX
+
+
+def readme_examples():
+    if not README.exists():  # A Bazel sandbox holds no README.
+        return []
+    return re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("example", range(len(readme_examples())))
+def test_readme_example_runs(example, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(readme_examples()[example], {"__name__": "example"})
+
+
+CLASSES = [*tfwd.optimizers.OPTIMIZERS.values(), tfwd.OvershootWarning]
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_docstring_has_formula_example_and_source(cls):
+    assert cls.__doc__.count(">>>") == 3
+    if cls is not tfwd.OvershootWarning:
+        assert "References:" in cls.__doc__
+        assert "θ" in cls.__doc__ or "same as" in cls.__doc__
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_docstring_example_runs(cls):
+    lines = re.findall(r">>> (.*)", cls.__doc__)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    x, y = np.ones((8, 3), "float32"), np.ones((8, 1), "float32")
+    names = {"tfwd": tfwd, "model": model, "x": x, "y": y}
+    exec("\n".join(lines), names)
+    assert np.isfinite(names["history"].history["loss"][-1])
