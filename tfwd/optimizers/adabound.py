@@ -121,4 +121,5 @@ def _value_at_start(learning_rate):
         return float(ops.convert_to_numpy(learning_rate(0)))
     if callable(learning_rate):
         return float(ops.convert_to_numpy(learning_rate()))
+    arguments.check_positive("learning_rate", learning_rate)
     return learning_rate

@@ -140,9 +140,10 @@ class AdamS(Adam):
     References:
         Xie et al. 2022, Algorithm 2 and Eq. 11. v̄ is one number for the whole
         model, of the v̂ of this step, as in the published code; variables that
-        are excluded from the decay count in it. A v̄ of zero means that there
-        was no gradient yet, and nothing decays; the published code divides by
-        zero there.
+        are excluded from the decay count in it. (In a Keras `MultiOptimizer`
+        it is one number for each of its optimizers.) A v̄ of zero means that
+        there was no gradient yet, and nothing decays; the published code
+        divides by zero there.
     """
 
     weight_decay_modes = ("stable",)

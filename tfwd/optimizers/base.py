@@ -39,7 +39,7 @@ class Optimizer(policy.WeightDecayPolicy):
         exclude_from_weight_decay: Patterns of the variables that do not decay:
             regular expressions on the path, or the presets `"@bias"`,
             `"@norm"`, `"@embedding"`, `"@standard"`. See
-            `tfwd.optimizers.selection`.
+            `tfwd.optimizers.presets`.
         **keras_arguments: `name`, `clipnorm`, `clipvalue`, `global_clipnorm`,
             `use_ema`, `ema_momentum`, `ema_overwrite_frequency`,
             `loss_scale_factor`, `gradient_accumulation_steps`, as in

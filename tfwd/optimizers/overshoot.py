@@ -46,6 +46,6 @@ class OvershootWarning(keras.callbacks.Callback):
         """Warns of the optimizers that overshot and were not reported yet."""
         for optimizer in decaying_optimizers(self.model.optimizer):
             text = message(optimizer)
-            if text is not None and optimizer.name not in self._reported:
-                self._reported.add(optimizer.name)
+            if text is not None and id(optimizer) not in self._reported:
+                self._reported.add(id(optimizer))
                 warnings.warn(text, stacklevel=2)

@@ -4,6 +4,7 @@ import numbers
 import warnings
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfwd.optimizers import arguments
@@ -47,20 +48,17 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
     ):
         if weight_decay_mode is None:
             weight_decay_mode = self.weight_decay_modes[0]
-        if isinstance(exclude_from_weight_decay, str):
-            exclude_from_weight_decay = (exclude_from_weight_decay,)
-        exclusions = tuple(exclude_from_weight_decay)
-        multipliers = tuple((weight_decay_multipliers or {}).items())
+        exclusions = selection.exclusions(
+            "exclude_from_weight_decay", exclude_from_weight_decay
+        )
+        multipliers = selection.multipliers(
+            "weight_decay_multipliers", weight_decay_multipliers
+        )
         arguments.check_choice(
             "weight_decay_mode", weight_decay_mode, self.weight_decay_modes
         )
         arguments.check_non_negative("weight_decay", weight_decay)
         arguments.check_schedule("weight_decay_schedule", weight_decay_schedule)
-        for pattern in exclusions:
-            selection.check_pattern("exclude_from_weight_decay", pattern)
-        for pattern, factor in multipliers:
-            selection.check_pattern("weight_decay_multipliers", pattern)
-            selection.check_factor(pattern, factor)
         if isinstance(learning_rate, numbers.Real):
             arguments.check_non_negative("learning_rate", learning_rate)
             learning_rate = float(learning_rate)
@@ -98,7 +96,9 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
         # Keras' constructor assigns its own default before the variable is.
         if not hasattr(self, "_weight_decay"):
             return
-        if isinstance(value, numbers.Real):
+        if isinstance(value, np.ndarray) and value.ndim == 0:
+            value = value.item()
+        if not (ops.is_tensor(value) or isinstance(value, keras.Variable)):
             arguments.check_non_negative("weight_decay", value)
         self._weight_decay.assign(value)
 
@@ -152,11 +152,10 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
                 "`exclude_from_weight_decay()` must be called before "
                 f"`build`. Received: built={self.built}"
             )
-        for pattern in var_names or ():
-            selection.check_pattern("var_names", pattern)
+        paths = [selection.exactly(variable) for variable in var_list or ()]
         self._exclusions += (
-            *(selection.exactly(variable) for variable in var_list or ()),
-            *(var_names or ()),
+            *selection.exclusions("var_list", paths),
+            *selection.exclusions("var_names", var_names or ()),
         )
 
     def build(self, variables):
@@ -169,8 +168,7 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
         if self._saved_selection is not None:
             factors = selection.restored(variables, self._saved_selection)
         else:
-            rules = [(pattern, 0.0) for pattern in self._exclusions]
-            rules.extend(self._multipliers)
+            rules = self._exclusions + self._multipliers
             factors, self.idle_presets = selection.factors(variables, rules)
         if self.idle_presets:
             warnings.warn(
@@ -192,16 +190,23 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
             schedule = keras.saving.serialize_keras_object(schedule)
         config.update(
             {name: getattr(self, name) for name in self.hyperparameters},
-            weight_decay=float(ops.convert_to_numpy(self._weight_decay)),
+            weight_decay=_shortest_float(self._weight_decay),
             weight_decay_mode=self.weight_decay_mode,
             weight_decay_schedule=schedule,
-            weight_decay_multipliers=dict(self._multipliers),
-            exclude_from_weight_decay=list(self._exclusions),
+            weight_decay_multipliers={
+                rule.pattern: rule.factor for rule in self._multipliers
+            },
+            exclude_from_weight_decay=[
+                rule.pattern for rule in self._exclusions
+            ],
         )
+        selected = self._saved_selection
         if self.built:
-            config["weight_decay_selection"] = selection.saved(
+            selected = selection.saved(
                 self.model_variables(), self.weight_decay_factors
             )
+        if selected is not None:
+            config["weight_decay_selection"] = selected
         return config
 
     @classmethod
@@ -217,3 +222,8 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
         optimizer = super().from_config(config, custom_objects)
         optimizer._saved_selection = saved_selection
         return optimizer
+
+
+def _shortest_float(variable):
+    """Returns 0.0005 and not 0.0005000000237487257 for a float32 5e-4."""
+    return float(str(ops.convert_to_numpy(variable)[()]))

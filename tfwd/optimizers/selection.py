@@ -2,26 +2,83 @@
 
 A rule is a pattern and a factor that multiplies λ; exclusion is the factor 0.
 A pattern is a regular expression searched in the variable's path
-(`encoder/dense_1/kernel`) or one of the presets:
-
-* `@bias`: the last part of the path is `bias` or ends in `_bias`;
-* `@norm`: scale and shift of a normalisation: `gamma`, `beta`, or `scale`,
-  `bias`, `offset`, `weight` of a layer whose name has a word such as `norm`,
-  `normalization`, `bn` or `ln`;
-* `@embedding`: the last part of the path contains `embed`;
-* `@standard`: what the usual recipe leaves undecayed: the three above and
-  every variable of one dimension or none.
+(`encoder/dense_1/kernel`), or one of `tfwd.optimizers.presets`.
 """
 
+import collections.abc
+import dataclasses
 import math
 import re
 
 from tfwd.optimizers import arguments
+from tfwd.optimizers import presets
 
-_NORM_WORDS = frozenset(
-    """norm norms normalization normalisation batchnorm layernorm groupnorm
-    instancenorm rmsnorm bn ln gn""".split()
-)
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """Multiplies λ by `factor` where `pattern` matches.
+
+    Attributes:
+        argument: The name of the argument it came in, for messages.
+        pattern: A regular expression or a preset.
+        factor: A finite float of at least 0.
+
+    Raises:
+        ValueError: If the pattern or the factor is not valid.
+    """
+
+    argument: str
+    pattern: str
+    factor: float
+
+    def __post_init__(self):
+        """Checks pattern and factor."""
+        received = f"Received: {self.argument}={self.pattern!r}"
+        if not isinstance(self.pattern, str):
+            raise ValueError(f"`{self.argument}` must hold strings. {received}")
+        if self.pattern.startswith("@"):
+            choices = tuple(presets.PRESETS)
+            arguments.check_choice(self.argument, self.pattern, choices)
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise ValueError(
+                f"`{self.argument}` must hold regular expressions or presets "
+                f"({', '.join(presets.PRESETS)}): {error}. {received}"
+            ) from None
+        name = f"{self.argument}[{self.pattern!r}]"
+        arguments.check_interval(name, self.factor, 0, math.inf)
+
+    def matches(self, variable):
+        """Tells whether the rule is for this variable."""
+        path = path_of(variable)
+        if self.pattern in presets.PRESETS:
+            return presets.PRESETS[self.pattern](path, variable.shape)
+        return re.search(self.pattern, path) is not None
+
+
+def exclusions(argument, patterns):
+    """Returns the rules of a list of patterns, or of a single one."""
+    if isinstance(patterns, str):
+        patterns = (patterns,)
+    if not isinstance(patterns, collections.abc.Iterable):
+        raise ValueError(
+            f"`{argument}` must be a list of patterns. "
+            f"Received: {argument}={patterns!r}"
+        )
+    return tuple(Rule(argument, pattern, 0.0) for pattern in patterns)
+
+
+def multipliers(argument, factors):
+    """Returns the rules of a dict from pattern to factor, or of None."""
+    if factors is None:
+        return ()
+    if not isinstance(factors, collections.abc.Mapping):
+        raise ValueError(
+            f"`{argument}` must be a dict from pattern to factor. "
+            f"Received: {argument}={factors!r}"
+        )
+    return tuple(Rule(argument, *item) for item in factors.items())
 
 
 def path_of(variable):
@@ -29,53 +86,9 @@ def path_of(variable):
     return getattr(variable, "path", None) or variable.name.split(":")[0]
 
 
-def _is_bias(path, shape):
-    return re.search(r"(^|[/_])bias$", path) is not None
-
-
-def _is_norm(path, shape):
-    *layers, name = path.split("/")
-    if name in ("gamma", "beta"):
-        return True
-    words = re.findall(r"[a-z]+", layers[-1].lower()) if layers else ()
-    return name in ("scale", "bias", "offset", "weight") and not (
-        _NORM_WORDS.isdisjoint(words)
-    )
-
-
-def _is_embedding(path, shape):
-    return "embed" in path.rsplit("/", 1)[-1]
-
-
-def _is_standard(path, shape):
-    return (
-        len(shape) <= 1
-        or _is_bias(path, shape)
-        or _is_norm(path, shape)
-        or _is_embedding(path, shape)
-    )
-
-
-PRESETS = {
-    "@bias": _is_bias,
-    "@norm": _is_norm,
-    "@embedding": _is_embedding,
-    "@standard": _is_standard,
-}
-
-
-def check_pattern(argument, pattern):
-    """Raises `ValueError` unless `pattern` is a preset or a valid regex."""
-    if isinstance(pattern, str) and pattern.startswith("@"):
-        arguments.check_choice(argument, pattern, tuple(PRESETS))
-        return
-    try:
-        re.compile(pattern)
-    except (re.error, TypeError) as error:
-        raise ValueError(
-            f"`{argument}` must hold regular expressions or presets "
-            f"({', '.join(PRESETS)}); {error}. Received: {pattern!r}"
-        ) from None
+def exactly(variable):
+    """Returns the pattern that matches this variable's path alone."""
+    return f"^{re.escape(path_of(variable))}$"
 
 
 def factors(variables, rules):
@@ -86,39 +99,33 @@ def factors(variables, rules):
 
     Args:
         variables: Keras variables.
-        rules: Sequence of (pattern, factor).
+        rules: Sequence of `Rule`.
 
     Returns:
-        A list of floats in the order of `variables`, and the list of presets
-        that match no variable.
+        A tuple of floats in the order of `variables`, and a tuple of the
+        presets that match no variable.
 
     Raises:
         ValueError: If a regular expression matches no variable.
     """
     result = [1.0] * len(variables)
     idle_presets = []
-    for pattern, factor in rules:
-        matches = [_matches(pattern, variable) for variable in variables]
-        if not any(matches):
-            if pattern not in PRESETS:
-                paths = ", ".join(path_of(v) for v in variables)
-                raise ValueError(
-                    "Every weight decay pattern must match a variable. "
-                    f"Received: {pattern!r}, which matches none of: {paths}"
-                )
-            idle_presets.append(pattern)
-        result = [
-            value * factor if match else value
-            for value, match in zip(result, matches, strict=True)
-        ]
-    return result, idle_presets
-
-
-def _matches(pattern, variable):
-    path, shape = path_of(variable), variable.shape
-    if pattern in PRESETS:
-        return PRESETS[pattern](path, shape)
-    return re.search(pattern, path) is not None
+    for rule in rules:
+        matches = [rule.matches(variable) for variable in variables]
+        if any(matches):
+            result = [
+                factor * rule.factor if match else factor
+                for factor, match in zip(result, matches, strict=True)
+            ]
+        elif rule.pattern in presets.PRESETS:
+            idle_presets.append(rule.pattern)
+        else:
+            paths = ", ".join(path_of(variable) for variable in variables)
+            raise ValueError(
+                f"`{rule.argument}` must match a variable with each pattern. "
+                f"Received: {rule.pattern!r}, which matches none of: {paths}"
+            )
+    return tuple(result), tuple(idle_presets)
 
 
 def saved(variables, factors):
@@ -146,16 +153,4 @@ def restored(variables, records):
             f"for, of shapes {expected}; make a new optimizer for another "
             f"model. Received: variables of shapes {received}"
         )
-    return [float(record["factor"]) for record in records]
-
-
-def exactly(variable):
-    """Returns the pattern that matches this variable's path alone."""
-    return f"^{re.escape(path_of(variable))}$"
-
-
-def check_factor(pattern, factor):
-    """Raises `ValueError` unless a multiplier is a finite number >= 0."""
-    arguments.check_interval(
-        f"weight_decay_multipliers[{pattern!r}]", factor, 0, math.inf
-    )
+    return tuple(float(record["factor"]) for record in records)

@@ -10,7 +10,6 @@ from tfwd.optimizers import scaling
 from tfwd.optimizers import schedules
 from tfwd_tests.optimizers import harness
 from tfwd_tests.optimizers import reference
-from tfwd_tests.optimizers.update_rules_test import float64
 
 STEPS = 50
 WEIGHT_DECAY = 0.02
@@ -209,7 +208,7 @@ def test_only_decoupled_decay_settles_while_the_learning_rate_alternates():
     """
     hessian, minimum, _ = quadratic()
     sizes = {}
-    with float64():
+    with harness.float64():
         for mode in ("independent", "decoupled"):
             optimizer = tfwd.SGD(
                 Alternating(), 0.05, momentum=0.0, weight_decay_mode=mode
@@ -234,7 +233,7 @@ def test_the_distance_to_the_minimum_follows_theorem_2_at_every_step():
     lam, steps = 0.05, 60
     hessian, minimum, start = quadratic()
     regular = hessian + lam * np.eye(5)
-    with float64():
+    with harness.float64():
         optimizer = tfwd.SGDW(Alternating(), lam, momentum=0.0)
         points = trajectory(optimizer, steps)
     fixed = hessian @ np.linalg.solve(regular, minimum)

@@ -1,5 +1,6 @@
 """Runs an optimizer on given gradients, compiled as its backend compiles."""
 
+import contextlib
 import warnings
 
 import keras
@@ -89,6 +90,22 @@ def _applier(optimizer, variables, present, compiled, xla):
                 variable.assign(value)
 
     return apply
+
+
+@contextlib.contextmanager
+def float64():
+    """Keras' own scalars, the learning rate among them, in float64."""
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    with contextlib.ExitStack() as stack:
+        if BACKEND == "jax":
+            import jax
+
+            stack.enter_context(jax.enable_x64(True))
+        try:
+            yield
+        finally:
+            keras.config.set_floatx(before)
 
 
 def relative_error(actual, expected):

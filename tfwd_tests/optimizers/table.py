@@ -6,7 +6,12 @@ of weight decay that its class accepts.
 
 import dataclasses
 
+import keras
+
 import tfwd
+from tfwd_tests.optimizers import reference
+
+WEIGHT_DECAY = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +31,28 @@ class Row:
     @property
     def cls(self):
         return getattr(tfwd, self.name)
+
+    def make(self, mode, **arguments):
+        """Returns the optimizer at constant η and λ."""
+        return self.cls(
+            self.learning_rate,
+            weight_decay=WEIGHT_DECAY,
+            weight_decay_mode=mode,
+            **self.constants,
+            **arguments,
+        )
+
+    def expected(self, mode, theta, gradients):
+        """Returns the reference's parameters at constant η and λ."""
+        return reference.train(
+            self.algorithm,
+            mode,
+            theta,
+            gradients,
+            [self.learning_rate] * len(gradients),
+            [WEIGHT_DECAY] * len(gradients),
+            **self.constants,
+        )
 
 
 ROWS = (
@@ -81,3 +108,17 @@ DEFAULT_CASES = tuple((row, mode) for row, mode in CASES if not row.label)
 def case_id(case):
     row, mode = case
     return "-".join(part for part in (row.name, row.label, mode) if part)
+
+
+def schedules(learning_rate, steps):
+    """An eightfold drop of η after 30 steps, a halving of λ after 20.
+
+    Returns:
+        Both as Keras schedules, and the η and λ of each step.
+    """
+    step_decay = keras.optimizers.schedules.PiecewiseConstantDecay
+    rate = step_decay([29], [learning_rate, learning_rate / 8])
+    factor = step_decay([19], [1.0, 0.5])
+    rates = [learning_rate / (1 if t < 30 else 8) for t in range(steps)]
+    decays = [WEIGHT_DECAY * (1 if t < 20 else 0.5) for t in range(steps)]
+    return rate, factor, rates, decays

@@ -1,17 +1,18 @@
 """Two mirrored replicas against numpy on the sum of their gradients."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tfwd
-from tfwd_tests.optimizers import gradients_test
 from tfwd_tests.optimizers import harness
 from tfwd_tests.optimizers import replicas
 from tfwd_tests.optimizers import table
+from tfwd_tests.optimizers import transforms
 
-WEIGHT_DECAY = 0.02
 STABLE_ROWS = (table.Row("SGDS", "sgd"), table.Row("AdamS", "adam"))
 
 
@@ -25,12 +26,7 @@ def merge_call(request, monkeypatch):
 
 
 def maker(row, mode, **arguments):
-    return lambda: row.cls(
-        row.learning_rate,
-        weight_decay=WEIGHT_DECAY,
-        weight_decay_mode=mode,
-        **arguments,
-    )
+    return functools.partial(row.make, mode, **arguments)
 
 
 def assert_both_close(actual, expected, tolerance=1e-6):
@@ -46,11 +42,11 @@ def test_two_replicas_give_the_step_of_the_summed_gradient(case, merge_call):
     actual = replicas.apply_all(
         maker(row, mode), theta, replicas.split(gradients)
     )
-    expected = gradients_test.truth(row, mode, theta, gradients)
+    expected = row.expected(mode, theta, gradients)
     assert_both_close(actual, expected)
 
 
-@pytest.mark.parametrize("clip", gradients_test.CLIPS, ids=lambda clip: clip[0])
+@pytest.mark.parametrize("clip", transforms.CLIPS, ids=lambda clip: clip[0])
 @pytest.mark.parametrize("row", STABLE_ROWS, ids=lambda row: row.name)
 def test_clipping_acts_on_the_sum_over_replicas(row, clip, merge_call):
     name, bound, function = clip
@@ -59,7 +55,7 @@ def test_clipping_acts_on_the_sum_over_replicas(row, clip, merge_call):
         maker(row, "stable", **{name: bound}), theta, replicas.split(gradients)
     )
     clipped = [function(step, bound) for step in gradients]
-    expected = gradients_test.truth(row, "stable", theta, clipped)
+    expected = row.expected("stable", theta, clipped)
     assert_both_close(actual, expected)
 
 
@@ -71,8 +67,8 @@ def test_accumulation_works_on_two_replicas(row, merge_call):
         theta,
         replicas.split(gradients),
     )
-    means = gradients_test.means_of_three(gradients)
-    expected = gradients_test.truth(row, "stable", theta, means)
+    means = transforms.means_of_three(gradients)
+    expected = row.expected("stable", theta, means)
     assert_both_close(actual, expected)
 
 
@@ -98,9 +94,9 @@ def test_averages_overwrite_weights_on_two_replicas_as_on_one(merge_call):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: tfwd.AdamS(0.01, weight_decay=WEIGHT_DECAY),
+        lambda: tfwd.AdamS(0.01, weight_decay=table.WEIGHT_DECAY),
         lambda: tfwd.AdamS(
-            0.01, weight_decay=WEIGHT_DECAY, loss_scale_factor=1.0
+            0.01, weight_decay=table.WEIGHT_DECAY, loss_scale_factor=1.0
         ),
     ],
     ids=["plain", "loss_scale"],
@@ -119,7 +115,7 @@ def test_repeated_embedding_ids_are_summed_over_rows_and_replicas(make):
         dense.append([summed, other.sum(0)])
     actual = replicas.apply_all(make, theta, steps, as_slices=(0,))
     row = table.Row("AdamS", "adam", learning_rate=0.01)
-    assert_both_close(actual, gradients_test.truth(row, "stable", theta, dense))
+    assert_both_close(actual, row.expected("stable", theta, dense))
 
 
 def slices_step(optimizer, variable, ids, rows):
@@ -145,8 +141,8 @@ def test_embedding_gradients_with_repeated_and_unused_ids(case):
         slices_step(optimizer, variable, ids, rows)
         summed = np.zeros((6, 3))
         np.add.at(summed, ids, rows)
-        dense.append(gradients_test.clip_by_global_norm([summed], 3.0))
-    expected = gradients_test.truth(row, mode, [theta], dense)
+        dense.append(transforms.clip_by_global_norm([summed], 3.0))
+    expected = row.expected(mode, [theta], dense)
     actual = [keras.ops.convert_to_numpy(variable)]
     assert harness.relative_error(actual, expected) <= 2e-6
 

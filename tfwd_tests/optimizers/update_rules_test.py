@@ -1,7 +1,5 @@
 """Every optimizer in every mode against numpy, written from the papers."""
 
-import contextlib
-
 import keras
 import numpy as np
 import pytest
@@ -12,25 +10,14 @@ from tfwd_tests.optimizers import reference
 from tfwd_tests.optimizers import table
 
 STEPS = 50
-WEIGHT_DECAY = 0.02
 FACTORS = (1.0, 0.0, 0.5)
 
 
-def schedules(learning_rate):
-    """An eightfold drop of η after 30 steps, a halving of λ after 20."""
-    step_decay = keras.optimizers.schedules.PiecewiseConstantDecay
-    rate = step_decay([29], [learning_rate, learning_rate / 8])
-    factor = step_decay([19], [1.0, 0.5])
-    rates = [learning_rate / (1 if t < 30 else 8) for t in range(STEPS)]
-    decays = [WEIGHT_DECAY * (1 if t < 20 else 0.5) for t in range(STEPS)]
-    return rate, factor, rates, decays
-
-
 def run(row, mode, dtype, gradients, theta, compiled=True, xla=False):
-    rate, factor, _, _ = schedules(row.learning_rate)
+    rate, factor, _, _ = table.schedules(row.learning_rate, STEPS)
     optimizer = row.cls(
         rate,
-        weight_decay=WEIGHT_DECAY,
+        weight_decay=table.WEIGHT_DECAY,
         weight_decay_mode=mode,
         weight_decay_schedule=factor,
         weight_decay_multipliers={"^embeddings$": 0.5},
@@ -42,7 +29,7 @@ def run(row, mode, dtype, gradients, theta, compiled=True, xla=False):
 
 
 def expected(row, mode, gradients, theta):
-    _, _, rates, decays = schedules(row.learning_rate)
+    _, _, rates, decays = table.schedules(row.learning_rate, STEPS)
     return reference.train(
         row.algorithm,
         mode,
@@ -53,22 +40,6 @@ def expected(row, mode, gradients, theta):
         factors=FACTORS,
         **row.constants,
     )
-
-
-@contextlib.contextmanager
-def float64():
-    """Keras' own scalars, the learning rate among them, in float64."""
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    with contextlib.ExitStack() as stack:
-        if harness.BACKEND == "jax":
-            import jax
-
-            stack.enter_context(jax.enable_x64(True))
-        try:
-            yield
-        finally:
-            keras.config.set_floatx(before)
 
 
 @pytest.mark.parametrize("case", table.CASES, ids=table.case_id)
@@ -84,7 +55,7 @@ def test_update_equals_the_paper_in_float32(case):
 @pytest.mark.parametrize("case", table.CASES, ids=table.case_id)
 def test_update_equals_the_paper_in_float64(case):
     theta, gradients = harness.random_problem(STEPS)
-    with float64():
+    with harness.float64():
         actual = run(*case, "float64", gradients, theta)
     error = harness.relative_error(actual, expected(*case, gradients, theta))
     assert error <= 1e-12
@@ -102,20 +73,11 @@ def test_variable_without_gradient_in_alternating_steps_rests(case):
         for t, step in enumerate(gradients)
     ]
     row, mode = case
-    optimizer = row.cls(
-        row.learning_rate, weight_decay=WEIGHT_DECAY, weight_decay_mode=mode
-    )
+    optimizer = row.make(mode)
     actual = harness.apply_all(
         optimizer, harness.make_variables(theta), gradients
     )
-    truth = reference.train(
-        row.algorithm,
-        mode,
-        theta,
-        gradients,
-        [row.learning_rate] * 20,
-        [WEIGHT_DECAY] * 20,
-    )
+    truth = row.expected(mode, theta, gradients)
     assert harness.relative_error(actual, truth) <= 2e-6
 
 
