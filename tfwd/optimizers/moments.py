@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 from keras import ops
 
 from tfwd.optimizers import arguments
@@ -88,9 +89,7 @@ class MomentsOptimizer(base.Optimizer):
         self.assign(self.velocities[index], v)
         if self.keeps_maximum:
             v_max = ops.convert_to_tensor(self.maximal_velocities[index])
-            # Keras' `maximum` rounds float64 to float32 on torch.
-            v_max = ops.where(v > v_max, v, v_max)
-            self.assign(self.maximal_velocities[index], v_max)
+            self.assign(self.maximal_velocities[index], _maximum(v, v_max))
 
     def second_moment(self, index):
         """Returns v, or v_max if it is kept, as a tensor."""
@@ -126,3 +125,11 @@ class MomentsOptimizer(base.Optimizer):
         """Returns η m̂/(√v̂ + ε)."""
         root = ops.sqrt(self.second_moment(index))
         return self.momentums[index] * step_size / (root + epsilon)
+
+
+def _maximum(x, y):
+    # Keras' `maximum` rounds float64 to float32 on torch; elsewhere it is a
+    # pass over memory shorter than a comparison and a choice.
+    if keras.backend.standardize_dtype(x.dtype) == "float64":
+        return ops.where(x > y, x, y)
+    return ops.maximum(x, y)
