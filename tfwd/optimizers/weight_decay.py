@@ -70,23 +70,21 @@ def global_mean(tensors):
 
     The mean of Xie et al. 2022 weighs every element alike: a bias of ten
     elements does not count as much as a kernel of a million, as it would in a
-    mean of means. Summed in float32, or in float64 if a tensor is.
+    mean of means. Summed in float32, or in float64 if a tensor is; the
+    relative error over 20 million elements is below 1e-6, or 2e-4 if they are
+    one tensor of one dimension and XLA compiles for the CPU.
     """
     dtypes = {keras.backend.standardize_dtype(t.dtype) for t in tensors}
     dtype = "float64" if "float64" in dtypes else "float32"
-    sizes = [math.prod(t.shape) for t in tensors]
-    total = sum(
-        _mean_of_row_means(ops.cast(tensor, dtype)) * size
-        for tensor, size in zip(tensors, sizes, strict=True)
-        if size
-    )
-    return total / sum(sizes)
+    total = sum(_sum_by_rows(ops.cast(tensor, dtype)) for tensor in tensors)
+    return total / sum(math.prod(tensor.shape) for tensor in tensors)
 
 
-def _mean_of_row_means(tensor):
+def _sum_by_rows(tensor):
     # XLA on CPU adds the elements of one tensor one after the other, which
-    # loses 2e-3 of the sum of 40 million, and merges two sums into one; it
-    # does not merge two means.
-    if len(tensor.shape) == 0:
-        return tensor
-    return ops.mean(ops.mean(tensor, axis=-1))
+    # loses 2e-3 of the sum of 40 million in float32. Two sums it would merge
+    # into one; with means of rows between them it does not.
+    if len(tensor.shape) == 0 or tensor.shape[-1] == 0:
+        return ops.sum(tensor)
+    length = tensor.shape[-1]
+    return ops.sum(ops.sum(tensor, axis=-1) / length) * length
