@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 
 import keras
 import tensorflow as tf
@@ -23,6 +24,8 @@ def main(arguments):
         loss that is no longer a number.
     """
     tf.get_logger().setLevel(logging.ERROR)
+    # A warning is a line for whoever trains, not a place in this library.
+    warnings.formatwarning = lambda message, *_: f"{message}\n"
     try:
         settings = flagfile.parse(arguments)
         _check_backend()

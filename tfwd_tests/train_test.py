@@ -225,6 +225,11 @@ assert train.main([*base, "--seed=4", "--output_dir=c"]) == 0
         (["--mode=eval", "--model_file=a.keras"], ["--model_file", "a.keras"]),
         (["--no_such_flag"], ["no_such_flag"]),
         (["--epochs=many"], ["--epochs", "many"]),
+        (["--decay_epochs=a"], ["--decay_epochs", "--decay_epochs=a"]),
+        (
+            ["--schedule=cosine_restarts", "--restart_epochs=0.01"],
+            ["--restart_epochs", "one step", "0.01"],
+        ),
     ],
     ids=lambda value: value[0] if value[0].startswith("--") else "",
 )
@@ -279,6 +284,18 @@ def test_divergence_names_the_step_and_keeps_the_last_good_state(capsys):
     squares = [np.sum(np.square(w)) for w in model.trainable_variables]
     assert np.sqrt(sum(squares)) == pytest.approx(row["weight_norm"])
     assert "final.keras" not in files("a")
+
+
+def test_divergence_in_the_first_epoch_leaves_the_initial_weights(capsys):
+    arguments = ["--optimizer=sgd", "--learning_rate=1e20", "--nobatch_norm"]
+    assert train.main([*QUICK, *arguments, "--output_dir=a"]) == 2
+    error = capsys.readouterr().err
+    assert "in step 2;" in error and "a/last.keras" in error
+    model = keras.saving.load_model("a/last.keras")
+    assert int(model.optimizer.iterations) == 0
+    for variable in model.trainable_variables:
+        assert np.all(np.isfinite(variable))
+    assert rows("a") == []
 
 
 def test_file_that_is_no_model_is_refused(capsys):

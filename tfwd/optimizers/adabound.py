@@ -1,5 +1,7 @@
 """Adam whose element-wise learning rates close in on that of SGD."""
 
+import numbers
+
 import keras
 from keras import ops
 
@@ -34,8 +36,9 @@ class AdaBound(moments.MomentsOptimizer):
             Defaults to 0.1.
         gamma: γ > 0, how fast they close. Defaults to 1e-3.
         initial_learning_rate: η_initial > 0, so that the bounds follow the
-            schedule. Defaults to the learning rate that is passed, or a
-            schedule's value at step 0.
+            schedule. Defaults to the learning rate if that is a number; with
+            a schedule or callable it must be given, since a warm-up starts
+            far below the rate that the bounds are measured against.
         adaptivity: p in [0, 1] of mode `"stable"`. Defaults to 0.5.
         **policy_arguments: See `tfwd.optimizers.base.Optimizer`.
 
@@ -45,10 +48,11 @@ class AdaBound(moments.MomentsOptimizer):
     >>> history = model.fit(x, y, verbose=0)
 
     References:
-        Luo et al. 2019, Algorithm 1, in the form of the published code: its
-        bias corrections and the bound's ratio η/η_initial are not in the
-        paper. The code's AdaBoundW subtracts λθ without η, which is mode
-        `"independent"` here.
+        Luo et al. 2019, Algorithm 2, in the form of the published code, which
+        Xie et al. 2022 run: its bias corrections and the bound's ratio
+        η/η_initial are not in the paper, and the paper divides the clipped
+        rate by √t besides. The code's AdaBoundW subtracts λθ without η, which
+        is mode `"independent"` here.
     """
 
     hyperparameters = (
@@ -76,7 +80,14 @@ class AdaBound(moments.MomentsOptimizer):
         **policy_arguments,
     ):
         if initial_learning_rate is None:
-            initial_learning_rate = _value_at_start(learning_rate)
+            if not isinstance(learning_rate, numbers.Real):
+                raise ValueError(
+                    "`initial_learning_rate` must be given when "
+                    "`learning_rate` is a schedule or callable. Received: "
+                    f"initial_learning_rate={initial_learning_rate}"
+                )
+            arguments.check_positive("learning_rate", learning_rate)
+            initial_learning_rate = learning_rate
         arguments.check_positive("initial_learning_rate", initial_learning_rate)
         arguments.check_non_negative("final_learning_rate", final_learning_rate)
         arguments.check_positive("gamma", gamma)
@@ -112,14 +123,3 @@ class AdaBound(moments.MomentsOptimizer):
     def stable_scale(self, mean):
         """Returns mean(v̂)^(−p)."""
         return decay.inverse_power(self.mean_v_hat(mean), self.adaptivity)
-
-
-def _value_at_start(learning_rate):
-    if isinstance(
-        learning_rate, keras.optimizers.schedules.LearningRateSchedule
-    ):
-        return float(ops.convert_to_numpy(learning_rate(0)))
-    if callable(learning_rate):
-        return float(ops.convert_to_numpy(learning_rate()))
-    arguments.check_positive("learning_rate", learning_rate)
-    return learning_rate

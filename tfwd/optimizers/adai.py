@@ -42,7 +42,8 @@ class Adai(base.Optimizer):
 
     References:
         Xie et al. 2022, Algorithm 4 (L2 branch). Xie et al. 2022, "Adaptive
-        Inertia", Algorithm 2. Paper and published code agree.
+        Inertia", Algorithm 2. Paper and published code agree. v̄ is one number
+        for the whole model, or for each optimizer of a `MultiOptimizer`.
     """
 
     hyperparameters = ("beta_0", "beta_2", "epsilon")
@@ -66,9 +67,14 @@ class Adai(base.Optimizer):
         self.epsilon = epsilon
 
     def build(self, variables):
-        """Creates m, v and the weight 1 − ∏β₁ that m has gathered."""
+        """Creates m, v and the weight 1 − ∏β₁ that m has gathered.
+
+        Raises:
+            ValueError: If a variable is of float16.
+        """
         if self.built:
             return
+        arguments.check_holds_squares(variables)
         super().build(variables)
         self.momentums, self.velocities, self.gathered_weights = (
             self.add_optimizer_variables(
@@ -92,19 +98,18 @@ class Adai(base.Optimizer):
         return ops.convert_to_tensor(self.velocities[index])
 
     def coefficients(self, learning_rate, mean):
-        """Returns η and 1/v̄, 0 without any gradient yet.
+        """Returns η and β₀/v̄, 0 without any gradient yet.
 
         Not debiased, since the correction cancels in v̂/v̄.
         """
-        return learning_rate, decay.inverse_power(mean, 1)
+        return learning_rate, self.beta_0 * decay.inverse_power(mean, 1)
 
-    def step(self, index, gradient, learning_rate, reciprocal):
+    def step(self, index, gradient, learning_rate, slope):
         """Updates m and returns η m̂."""
         m, weight = self.momentums[index], self.gathered_weights[index]
-        ratio = self.second_moment(index) * reciprocal
         # 1 − β₁, and 1 − ∏β₁ as the average of ones: both free of the
         # cancellation that subtracting from one costs in float32.
-        newness = ops.clip(self.beta_0 * ratio, self.epsilon, 1.0)
+        newness = ops.clip(self.second_moment(index) * slope, self.epsilon, 1.0)
         self.assign(m, m + newness * (gradient - m))
         self.assign(weight, weight + newness * (1 - weight))
         return m * learning_rate / weight

@@ -25,9 +25,9 @@ class AMSGrad(adam.Adam):
     >>> history = model.fit(x, y, verbose=0)
 
     References:
-        Reddi et al. 2018, Algorithm 2. Xie et al. 2022, Algorithm 5 (L2
-        branch). Both papers' codes, and this one, take the maximum of the
-        biased v and debias it afterwards; Reddi et al. print no debiasing.
+        Reddi et al. 2018, Algorithm 2, who print no debiasing. Xie et al.
+        2022, Algorithm 5 (L2 branch): their code, PyTorch's and this one take
+        the maximum of the biased v and debias it afterwards.
     """
 
     keeps_maximum = True
@@ -68,7 +68,7 @@ class AMSGradS(AMSGrad):
     >>> history = model.fit(x, y, verbose=0)
 
     References:
-        Xie et al. 2022, Algorithm 6.
+        Xie et al. 2022, Algorithm 6. v̄ is taken as in `tfwd.AdamS`.
     """
 
     weight_decay_modes = ("stable",)

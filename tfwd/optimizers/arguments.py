@@ -64,3 +64,17 @@ def check_schedule(name, value):
             f"`{name}` must be a Keras `LearningRateSchedule` or None. "
             f"Received: {name}={value!r}"
         )
+
+
+def check_holds_squares(variables):
+    """Raises `ValueError` if a variable is of float16.
+
+    The square of a gradient of 1e-4 is zero there, and so is an ε of 1e-8.
+    """
+    for variable in variables:
+        if keras.backend.standardize_dtype(variable.dtype) == "float16":
+            raise ValueError(
+                "Variables must not be float16, which cannot hold squares of "
+                "gradients; the policy 'mixed_float16' keeps them in float32. "
+                f"Received: {variable}"
+            )

@@ -59,9 +59,14 @@ class MomentsOptimizer(base.Optimizer):
         self.epsilon = epsilon
 
     def build(self, variables):
-        """Creates m, v and v_max."""
+        """Creates m, v and v_max.
+
+        Raises:
+            ValueError: If a variable is of float16.
+        """
         if self.built:
             return
+        arguments.check_holds_squares(variables)
         super().build(variables)
         self.momentums, self.velocities = self.add_optimizer_variables(
             variables,

@@ -29,7 +29,9 @@ def decaying_optimizers(optimizer):
 
 
 class OvershootWarning(keras.callbacks.Callback):
-    """Warns once, at the end of an epoch, when the decay overshot zero.
+    """Warns at the end of an epoch when the decay overshot zero.
+
+    A callback warns once of each optimizer.
 
     Example:
     >>> model.compile(optimizer=tfwd.AdamS(1e-3, weight_decay=5e-4), loss="mse")

@@ -71,7 +71,8 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
         # Not under the argument's name, which is that of a Keras method.
         self._exclusions = exclusions
         self._multipliers = multipliers
-        self._saved_selection = None
+        # Pairs of (shape, factor) by position, where there are rules.
+        self._selection = None
         self._weight_decay = self._scalar("weight_decay", weight_decay)
         self._effective_weight_decay = self._scalar("effective_weight_decay")
         self._first_overshoot_step = self._scalar(
@@ -88,7 +89,12 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
 
     @property
     def weight_decay(self):
-        """The coefficient λ, a scalar variable; assign a number to set it."""
+        """The coefficient λ, a scalar variable; assign a number to set it.
+
+        Not forwarded by Keras' `LossScaleOptimizer`, which `compile` puts
+        around an optimizer under `mixed_float16`: there it is
+        `model.optimizer.inner_optimizer.weight_decay`.
+        """
         return self._weight_decay
 
     @weight_decay.setter
@@ -165,10 +171,10 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
             ValueError: If a pattern matches no variable, or a saved selection
                 was made for variables of other shapes.
         """
-        if self._saved_selection is not None:
-            factors = selection.restored(variables, self._saved_selection)
+        rules = self._exclusions + self._multipliers
+        if self._selection is not None:
+            factors = selection.restored(variables, self._selection)
         else:
-            rules = self._exclusions + self._multipliers
             factors, self.idle_presets = selection.factors(variables, rules)
         if self.idle_presets:
             warnings.warn(
@@ -181,9 +187,12 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
             0.0 if self.is_overwritten(variable) else factor
             for variable, factor in zip(variables, factors, strict=True)
         )
+        if rules:
+            shapes = selection.shapes_of(variables)
+            self._selection = tuple(zip(shapes, factors, strict=True))
 
     def get_config(self):
-        """Returns the arguments and, once built, the selection by position."""
+        """Returns the arguments and, once decided, what the rules selected."""
         config = super().get_config()
         schedule = self.weight_decay_schedule
         if schedule is not None:
@@ -200,27 +209,24 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
                 rule.pattern for rule in self._exclusions
             ],
         )
-        selected = self._saved_selection
-        if self.built:
-            selected = selection.saved(
-                self.model_variables(), self.weight_decay_factors
-            )
-        if selected is not None:
-            config["weight_decay_selection"] = selected
+        if self._selection is not None:
+            records = selection.as_records(self._selection)
+            config["weight_decay_selection"] = records
         return config
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Makes an optimizer from a config, with its selection if built."""
+        """Makes an optimizer, with what its rules selected if that is known."""
         config = dict(config)
-        saved_selection = config.pop("weight_decay_selection", None)
+        records = config.pop("weight_decay_selection", None)
         schedule = config.get("weight_decay_schedule")
         if isinstance(schedule, dict):
             config["weight_decay_schedule"] = (
                 keras.saving.deserialize_keras_object(schedule, custom_objects)
             )
         optimizer = super().from_config(config, custom_objects)
-        optimizer._saved_selection = saved_selection
+        if records is not None:
+            optimizer._selection = selection.from_records(records)
         return optimizer
 
 

@@ -128,29 +128,40 @@ def factors(variables, rules):
     return tuple(result), tuple(idle_presets)
 
 
-def saved(variables, factors):
-    """Returns factors with shapes, as they are written into a config."""
+def shapes_of(variables):
+    """Returns the shapes of variables as tuples of ints."""
+    return tuple(tuple(int(n) for n in v.shape) for v in variables)
+
+
+def as_records(selected):
+    """Returns pairs of (shape, factor) as a config holds them."""
     return [
-        {"shape": [int(n) for n in variable.shape], "factor": factor}
-        for variable, factor in zip(variables, factors, strict=True)
+        {"shape": list(shape), "factor": factor} for shape, factor in selected
     ]
 
 
-def restored(variables, records):
-    """Returns the factors of a config, by position.
+def from_records(records):
+    """Returns the pairs of (shape, factor) that a config holds."""
+    return tuple(
+        (tuple(record["shape"]), float(record["factor"])) for record in records
+    )
+
+
+def restored(variables, selected):
+    """Returns the factors of a saved selection, by position.
 
     Paths change when a model is loaded (`sequential/dense/kernel` comes back
     as `dense/kernel`), so patterns are never resolved a second time.
 
     Raises:
-        ValueError: If the variables' shapes are not those of the records.
+        ValueError: If the variables' shapes are not the saved ones.
     """
-    expected = [tuple(record["shape"]) for record in records]
-    received = [tuple(int(n) for n in v.shape) for v in variables]
+    expected = tuple(shape for shape, _ in selected)
+    received = shapes_of(variables)
     if expected != received:
         raise ValueError(
             "A weight decay selection belongs to the variables it was made "
             f"for, of shapes {expected}; make a new optimizer for another "
             f"model. Received: variables of shapes {received}"
         )
-    return tuple(float(record["factor"]) for record in records)
+    return tuple(factor for _, factor in selected)

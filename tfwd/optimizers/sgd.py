@@ -131,8 +131,11 @@ class SGDW(SGD):
     >>> history = model.fit(x, y, verbose=0)
 
     References:
-        Loshchilov & Hutter 2019, Algorithm 1. Xie et al. 2022, Algorithm 7,
-        find its best λ 1/(1 − momentum) times that of `tfwd.SGDS`.
+        Loshchilov & Hutter 2019, Algorithm 1, which folds the learning rate
+        into the buffer and multiplies λθ by the schedule's multiplier alone;
+        libraries, and this class, multiply it by the scheduled learning rate.
+        Xie et al. 2022, Algorithm 7, find its best λ 1/(1 − momentum) times
+        that of `tfwd.SGDS`.
     """
 
     weight_decay_modes = ("decoupled",)

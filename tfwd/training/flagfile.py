@@ -21,6 +21,7 @@ _DEFINE = {
 # Where a run goes is no part of what it computes: a replay gets its own folder.
 _NOT_REPLAYED = ("output_dir",)
 _PATHS = ("data_dir", "model_file")
+_HELP = ("-h", "-help", "--helpshort", "--helpfull")
 
 
 def parse(arguments):
@@ -28,8 +29,8 @@ def parse(arguments):
 
     Args:
         arguments: Flags without the program's name. A flag given directly
-            wins over the same flag in a `--flagfile`; `--help` prints all
-            flags and leaves.
+            wins over the same flag in a `--flagfile`, also one that may be
+            repeated; `--help` prints all flags and leaves.
 
     Returns:
         `Settings`.
@@ -37,33 +38,55 @@ def parse(arguments):
     Raises:
         ValueError: An unknown flag, or a value that is not allowed.
     """
+    files, direct = _split(arguments)
+    # absl lets the last one win, but appends flags that may be repeated.
+    values, given = _parsed([*files, *direct]), _parsed(direct)
+    if values.help:
+        sys.stdout.write(values.get_help() + "\n")
+        raise SystemExit(0)
+    return settings_lib.Settings(
+        **{
+            field.name: _value(
+                field,
+                (given if given[field.name].present else values)[
+                    field.name
+                ].value,
+            )
+            for field in dataclasses.fields(settings_lib.Settings)
+        }
+    )
+
+
+def _split(arguments):
+    """Returns the `--flagfile` arguments, in either form, and the others."""
+    files, direct = [], []
+    remaining = iter(arguments)
+    for text in remaining:
+        name = text.lstrip("-")
+        if text.startswith("-") and name == "flagfile":
+            files += [text, next(remaining, "")]
+        elif text.startswith("-") and name.startswith("flagfile="):
+            files.append(text)
+        else:
+            direct.append("--help" if text in _HELP else text)
+    return files, direct
+
+
+def _parsed(arguments):
     values = flags.FlagValues()
     for field in dataclasses.fields(settings_lib.Settings):
         _define(field, values)
     flags.DEFINE_bool("help", False, "print the flags", flag_values=values)
-    # absl lets the last one win; files come first, whatever their place.
-    arguments = sorted(
-        arguments,
-        key=lambda text: not text.lstrip("-").startswith("flagfile="),
-    )
     try:
         rest = values(["tfwd", *arguments])[1:]
     except flags.Error as error:
         raise ValueError(" ".join(str(error).split())) from None
-    if values.help:
-        sys.stdout.write(values.get_help() + "\n")
-        raise SystemExit(0)
     if rest:
         raise ValueError(
             "Every argument must be a flag, --name=value. "
             f"Received: {' '.join(rest)}"
         )
-    return settings_lib.Settings(
-        **{
-            field.name: _value(field, values[field.name].value)
-            for field in dataclasses.fields(settings_lib.Settings)
-        }
-    )
+    return values
 
 
 def lines(settings):
@@ -109,7 +132,9 @@ def _value(field, value):
             return tuple(int(each) for each in value)
         except ValueError:
             rules.refuse(
-                field.name, "must be whole numbers, e.g. 80,160", value
+                field.name,
+                "must be whole numbers, e.g. 80,160",
+                ",".join(value),
             )
     return tuple(value) if typing.get_args(kind) else value
 

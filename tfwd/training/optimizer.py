@@ -104,7 +104,7 @@ def plan(settings, steps_per_epoch):
         "initial_learning_rate" in cls.hyperparameters
         and settings.initial_learning_rate is None
     ):
-        # The schedule may start elsewhere, at 0 under warm-up.
+        # The rate that schedule and warm-up multiply.
         arguments["initial_learning_rate"] = rate
     if settings.weight_decay_mode is not None:
         arguments["weight_decay_mode"] = settings.weight_decay_mode
@@ -172,9 +172,16 @@ def _schedule(settings, name, value, steps_per_epoch):
             final_fraction=settings.final_fraction,
         )
     if name == "cosine_restarts":
+        period = round(settings.restart_epochs * steps_per_epoch)
+        if period < 1:
+            rules.refuse(
+                "restart_epochs",
+                f"must be at least one step of {steps_per_epoch} in an epoch",
+                settings.restart_epochs,
+            )
         return schedules.cosine_restarts(
             value,
-            round(settings.restart_epochs * steps_per_epoch),
+            period,
             period_multiplier=settings.restart_multiplier,
         )
     return value

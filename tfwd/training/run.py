@@ -69,6 +69,8 @@ def _train_epochs(job, loop, writers):
     start = time.perf_counter()
     iterator = iter(job.training.dataset)
     best, overshot = None, False
+    # The last good state, should the first epoch not end.
+    output.replace(job.folder / "last.keras", job.model.save)
     for epoch in range(1, settings.epochs + 1):
         print(f"Epoch {epoch}/{settings.epochs}")
         bar = _progress_bar(job.training.steps)
@@ -180,13 +182,10 @@ def _draw_curves(job):
 
 def _with_last_state(job, error):
     """The same error, with the place of the last good state."""
-    path = job.folder / "last.keras"
-    if path.exists():
-        state = f"the state after the last finished epoch is in {path}"
-    else:
-        state = "no epoch was finished"
     return loop_lib.NonFiniteLossError(
-        f"{error}; {state}. A lower --learning_rate may help. Received: "
+        f"{error}; the state before this epoch is in "
+        f"{job.folder / 'last.keras'}. A lower --learning_rate may help. "
+        "Received: "
         f"--learning_rate={optimizer_lib.value_at(job.plan.learning_rate, 1)}"
     )
 

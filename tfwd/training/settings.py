@@ -130,7 +130,7 @@ class Settings:
         None, "momentum of sgd, sgdw, sgds", at_least=0, below=1
     )
     dampening: float | None = _setting(
-        None, "dampening of sgd, sgdw, sgds", at_least=0, below=1
+        None, "dampening of sgd, sgdw, sgds", at_least=0, at_most=1
     )
     nesterov: bool | None = _setting(None, "Nesterov's momentum")
     folded_learning_rate: bool | None = _setting(

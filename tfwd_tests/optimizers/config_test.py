@@ -52,3 +52,15 @@ def test_a_loaded_selection_is_in_the_config_before_the_next_build():
     optimizer = configured(table.ROWS[0], "l2")
     optimizer.build(harness.make_variables(theta))
     assert reloaded(optimizer).get_config() == optimizer.get_config()
+
+
+def test_reading_a_config_leaves_it_as_it_was():
+    theta, _ = harness.random_problem(0)
+    optimizer = configured(table.ROWS[0], "l2")
+    optimizer.build(harness.make_variables(theta))
+    config = optimizer.get_config()
+    before = json.dumps(config)
+    again = type(optimizer).from_config(config)
+    again.build(harness.make_variables(theta))
+    assert json.dumps(config) == before
+    assert json.dumps(again.get_config()) == before

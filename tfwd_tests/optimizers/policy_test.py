@@ -112,6 +112,24 @@ def test_a_bad_coefficient_is_refused_also_after_construction():
     assert networks.number(optimizer.weight_decay) == 0.5
 
 
+@pytest.mark.parametrize("name", ["AdamW", "AMSGradS", "RAdam", "Adai"])
+def test_float16_variables_are_refused_where_squares_are_kept(name):
+    variable = keras.Variable(np.zeros(3), dtype="float16")
+    with pytest.raises(ValueError, match="must not be float16.*Received:"):
+        getattr(tfwd, name)().build([variable])
+
+
+def test_adabound_with_a_schedule_needs_the_rate_of_its_bounds():
+    warmup = tfwd.schedules.Warmup(1e-3, 500)
+    with pytest.raises(ValueError, match="`initial_learning_rate` must be giv"):
+        tfwd.AdaBound(warmup)
+    with pytest.raises(ValueError, match="Received: learning_rate=0"):
+        tfwd.AdaBound(0.0)
+    given = tfwd.AdaBound(warmup, initial_learning_rate=1e-3)
+    assert given.initial_learning_rate == 1e-3
+    assert tfwd.AdaBound(1e-2).initial_learning_rate == 1e-2
+
+
 def test_whole_numbers_are_numbers():
     optimizer = tfwd.SGDW(1, 2, momentum=0)
     variable = keras.Variable(np.float32([3.0]))

@@ -162,7 +162,7 @@ def adai(state, g, t, eta, c):
 
 
 def adabound(state, g, t, eta, c):
-    """Luo et al. 2019, Algorithm 1, as in the published code."""
+    """Luo et al. 2019, Algorithm 2, as in the published code."""
     moments(state, g, c)
     beta_1, beta_2 = c.get("beta_1", 0.9), c.get("beta_2", 0.999)
     epsilon, gamma = c.get("epsilon", 1e-8), c.get("gamma", 1e-3)

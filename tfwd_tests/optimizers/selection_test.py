@@ -231,10 +231,19 @@ def test_a_saved_selection_is_kept_by_position_though_paths_differ():
 
 @pytest.mark.parametrize("shapes", [[(3,), (4, 3)], [(4, 3)], [(4, 3), (4,)]])
 def test_a_saved_selection_is_refused_for_variables_of_other_shapes(shapes):
-    first = tfwd.SGDW(0.1, 0.01)
+    first = tfwd.SGDW(0.1, 0.01, exclude_from_weight_decay="@bias")
     first.build(networks.small_variables())
     second = tfwd.SGDW.from_config(first.get_config())
     others = [keras.Variable(np.zeros(shape, "float32")) for shape in shapes]
     with pytest.raises(ValueError, match="Received: variables of shapes"):
         second.build(others)
     assert not second.built
+
+
+def test_an_optimizer_without_rules_fits_any_variables():
+    """So `from_config(get_config())` serves after layers were frozen."""
+    first = tfwd.SGDW(0.1, 0.01)
+    first.build(networks.small_variables())
+    second = tfwd.SGDW.from_config(first.get_config())
+    second.build(networks.small_variables()[:1])
+    assert second.weight_decay_factors == (1.0,)

@@ -32,6 +32,13 @@ class Row:
     def cls(self):
         return getattr(tfwd, self.name)
 
+    @property
+    def family(self):
+        """The name without the W or S of a fixed mode."""
+        if len(self.cls.weight_decay_modes) == 1:
+            return self.name[:-1]
+        return self.name
+
     def make(self, mode, **arguments):
         """Returns the optimizer at constant η and λ."""
         return self.cls(
@@ -85,11 +92,15 @@ ROWS = (
     Row("Adai", "adai", learning_rate=2.0**-3),
     Row("AdaiW", "adai", learning_rate=2.0**-3),
     Row("AdaiS", "adai", learning_rate=2.0**-3),
-    Row("AdaBound", "adabound"),
+    Row("AdaBound", "adabound", constants={"initial_learning_rate": 2.0**-7}),
     Row(
         "AdaBound",
         "adabound",
-        constants={"gamma": 0.5, "final_learning_rate": 0.02},
+        constants={
+            "gamma": 0.5,
+            "final_learning_rate": 0.02,
+            "initial_learning_rate": 2.0**-7,
+        },
         label="bounds_active",
     ),
     Row("Padam", "padam"),

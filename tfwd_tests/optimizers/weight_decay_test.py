@@ -20,7 +20,18 @@ def compiled(function):
     return function
 
 
-@pytest.mark.parametrize("shape", [(5002, 2000), (20, 500, 1000), (9, 9, 400)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (5002, 2000),
+        (20, 500, 1000),
+        (9, 9, 400),
+        (9_999_999,),
+        (9_999_999, 1),
+        (2, 5_000_001),
+        (500, 20_000, 1),
+    ],
+)
 def test_global_mean_keeps_its_digits_over_many_elements(shape):
     values = np.random.default_rng(0).exponential(size=shape)
     values = values.astype("float32")

@@ -66,6 +66,26 @@ def test_command_line_wins_over_the_flagfile(tmp_path, file_first):
     assert (settings.epochs, settings.batch_size) == (9, 64)
 
 
+def test_two_word_flagfile_loses_too_wherever_it_stands(tmp_path):
+    path = tmp_path / "flags.txt"
+    path.write_text("--epochs=3\n--seed=7")
+    settings = flagfile.parse(["--epochs=9", "--flagfile", str(path)])
+    assert (settings.epochs, settings.seed) == (9, 7)
+
+
+def test_repeated_flag_replaces_that_of_the_flagfile(tmp_path):
+    path = tmp_path / "flags.txt"
+    path.write_text("--exclude_from_weight_decay=@bias\n--seed=7")
+    files = [f"--flagfile={path}"]
+    of_file = flagfile.parse(files)
+    assert of_file.exclude_from_weight_decay == ("@bias",)
+    given = ["--exclude_from_weight_decay=@norm"]
+    given.append("--exclude_from_weight_decay=@embedding")
+    both = flagfile.parse([*given, *files])
+    assert both.exclude_from_weight_decay == ("@norm", "@embedding")
+    assert both.seed == 7
+
+
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
