@@ -25,7 +25,10 @@ def compiled(schedule):
 
         call = jax.jit(schedule.__call__)
     else:
-        call = schedule
+
+        def call(steps):  # Keras' schedules take scalars alone on torch.
+            values = [float(schedule(step)) for step in steps.reshape(-1)]
+            return np.reshape(values, steps.shape)
 
     def evaluate(steps):
         steps = keras.ops.convert_to_tensor(np.asarray(steps, "int32"))
