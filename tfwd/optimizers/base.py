@@ -141,8 +141,6 @@ class Optimizer(policy.WeightDecayPolicy):
 
     def _decay_rates(self, indices, learning_rate, effective):
         """Returns for each variable the share of θ that decays, or None."""
-        if self.weight_decay_mode == "l2":
-            return [None] * len(indices)
         rate = decay.decay_rate(
             self.weight_decay_mode, learning_rate, effective
         )

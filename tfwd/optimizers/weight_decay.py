@@ -31,14 +31,18 @@ def decay_rate(mode, learning_rate, effective_weight_decay):
     """Returns the share of θ that a step removes outside the gradient.
 
     Args:
-        mode: One of `MODES` other than `"l2"`.
+        mode: One of `MODES`.
         learning_rate: ηₜ, scalar.
         effective_weight_decay: sₜλₜ, scalar.
 
     Returns:
-        λₜ for `"independent"`, else ηₜsₜλₜ. A rate of one or more overshoots
-        zero.
+        λₜ for `"independent"`, 0 for `"l2"`, else ηₜsₜλₜ. A rate of one or
+        more overshoots zero.
     """
+    if mode == "l2":
+        # A product, not the number 0: XLA rounds θ − a·b once if nothing
+        # stands between, and with λ = 0 all modes are the same, bit for bit.
+        return 0.0 * effective_weight_decay
     if mode == "independent":
         return effective_weight_decay
     return learning_rate * effective_weight_decay

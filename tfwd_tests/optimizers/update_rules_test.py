@@ -84,7 +84,7 @@ def test_variable_without_gradient_in_alternating_steps_rests(case):
 FAMILIES = [row for row in table.ROWS if row.name == row.family]
 
 
-def results_without_decay(row, compiled, but=()):
+def results_without_decay(row, compiled):
     """Runs a family in all its modes, and its classes of a single mode."""
     theta, gradients = harness.random_problem(10)
     variants = [(row.cls, mode) for mode in row.cls.weight_decay_modes]
@@ -95,8 +95,6 @@ def results_without_decay(row, compiled, but=()):
     ]
     results = []
     for cls, mode in variants:
-        if mode in but:
-            continue
         optimizer = cls(0.01, weight_decay_mode=mode, **row.constants)
         variables = harness.make_variables(theta)
         results.append(
@@ -119,9 +117,7 @@ def test_modes_are_bit_identical_without_decay(row):
 
 @pytest.mark.parametrize("row", FAMILIES, ids=lambda r: r.name + r.label)
 def test_compiled_modes_are_bit_identical_without_decay(row):
-    """L2 apart on JAX: XLA rounds θ − a·b once where no decay is added."""
-    but = ("l2",) if harness.BACKEND == "jax" else ()
-    assert_all_identical(results_without_decay(row, compiled=True, but=but))
+    assert_all_identical(results_without_decay(row, compiled=True))
 
 
 @pytest.mark.parametrize("case", table.DEFAULT_CASES, ids=table.case_id)
