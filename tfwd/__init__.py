@@ -1,17 +1,22 @@
 """Weight decay for Keras 3: chosen, exact and inspectable.
 
-Importing the package imports, and so registers with Keras, the optimizers.
-The other rooms (`tfwd.data`, `tfwd.models`, `tfwd.training`) are imported when
+Importing the package imports, and so registers with Keras, the optimizers,
+K-FAC among them. The other rooms (`tfwd.data`, `tfwd.models`, `tfwd.training`) are imported when
 they are first used, since some of them need TensorFlow.
 """
 
 import importlib
 
+from tfwd import kfac
 from tfwd import optimizers
+from tfwd.kfac import *  # noqa: F403
 from tfwd.optimizers import *  # noqa: F403
 
 __version__ = "0.1.0"
-__all__ = [name for name in optimizers.__all__ if name != "OPTIMIZERS"]
+__all__ = [
+    *kfac.__all__,
+    *(name for name in optimizers.__all__ if name != "OPTIMIZERS"),
+]
 
 _ROOMS = ("data", "models", "training")
 

@@ -47,6 +47,16 @@ def check_decay_rate(name, value):
     check_interval(name, value, 0, 1, open_high=True)
 
 
+def check_whole(name, value, low):
+    """Raises `ValueError` unless `value` is an integer of at least `low`."""
+    is_whole = isinstance(value, numbers.Integral)
+    is_whole = is_whole and not isinstance(value, bool)
+    if not (is_whole and value >= low):
+        raise ValueError(
+            f"`{name}` must be an integer >= {low}. Received: {name}={value}"
+        )
+
+
 def check_choice(name, value, choices):
     """Raises `ValueError` unless `value` is one of `choices`."""
     if value not in choices:

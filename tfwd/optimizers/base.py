@@ -15,6 +15,7 @@ class Optimizer(policy.WeightDecayPolicy):
     ```
     g   gradient: summed over replicas, loss scale undone, clipped
     g ← g + λₜθ                                  in mode "l2"
+    g ← curvature⁻¹ g                            precondition
     statistics of all variables                  accumulate
     s ← scale from the statistics                stable_scale
     θ ← θ − step − (decay rate)·θ                step, in the other modes
@@ -23,7 +24,8 @@ class Optimizer(policy.WeightDecayPolicy):
     The decay uses θ before the step. A variable without a gradient in a step
     is neither moved nor decayed nor counted in a mean, though t advances for
     all. An algorithm fills in `step` and, where it needs them, `build`,
-    `accumulate`, `second_moment`, `coefficients` and `stable_scale`.
+    `precondition`, `accumulate`, `second_moment`, `coefficients` and
+    `stable_scale`.
 
     Args:
         learning_rate: η, a float >= 0, a Keras `LearningRateSchedule`, or a
@@ -49,6 +51,10 @@ class Optimizer(policy.WeightDecayPolicy):
         ValueError: If an argument breaks its rule; at the first `build`, if a
             regular expression matches no variable.
     """
+
+    def precondition(self, indices, gradients, learning_rate):
+        """Returns the gradients of all variables as the statistics see them."""
+        return gradients
 
     def accumulate(self, index, gradient):
         """Updates the statistics of one variable, before any variable moves."""
@@ -108,6 +114,7 @@ class Optimizer(policy.WeightDecayPolicy):
                 self._penalized(*row, coefficient)
                 for row in zip(indices, variables, gradients, strict=True)
             ]
+        gradients = self.precondition(indices, gradients, learning_rate)
         for index, gradient in zip(indices, gradients, strict=True):
             self.accumulate(index, gradient)
         mean = None

@@ -1,0 +1,6 @@
+"""K-FAC for Keras, on TensorFlow and JAX."""
+
+from tfwd.kfac.optimizer import KFAC
+from tfwd.kfac.optimizer import attach
+
+__all__ = ["KFAC", "attach"]

@@ -1,0 +1,206 @@
+"""The bond between a KFAC and a model: hooks, compiled programs, `fit`."""
+
+import functools
+import math
+
+import keras
+from keras import ops
+
+from tfwd.kfac import backward
+from tfwd.kfac import capture
+from tfwd.kfac import curvature as curvature_lib
+from tfwd.kfac import fitting
+from tfwd.kfac import heads
+from tfwd.kfac import schedule as schedule_lib
+
+if keras.backend.backend() == "tensorflow":
+    from tfwd.kfac import tensorflow_fit as fit_lib
+elif keras.backend.backend() == "jax":
+    from tfwd.kfac import jax_fit as fit_lib
+
+
+class Attachment:
+    """Runs a model's curvature passes for an optimizer.
+
+    Not a Keras object, so that saving the optimizer does not save the model.
+
+    Args:
+        optimizer: The `KFAC`.
+        backend: `tensorflow_backend` or `jax_backend`.
+        model: The model, whose layers are hooked from now on.
+        loss: A Keras loss, or None for the compiled one.
+        blocks: The blocks of the model.
+
+    Attributes:
+        rows_hint: Examples of a batch on one replica, for graphs that were
+            traced for batches of any size; None if not known.
+    """
+
+    def __init__(self, optimizer, backend, model, loss, blocks):
+        self.model = model
+        self.blocks = blocks
+        self.rows_hint = None
+        self._optimizer = optimizer
+        self._backend = backend
+        self._loss = loss
+        self._numbers = {id(b.layer): i for i, b in enumerate(blocks)}
+        self._refreshed = False
+        self._programs = {}
+        for block in blocks:
+            capture.install(block.layer, optimizer)
+        fitting.install(
+            model, functools.partial(fit_lib.make_train_function, model, optimizer)
+        )
+
+    def remove(self):
+        """Takes the hooks off."""
+        for block in self.blocks:
+            capture.remove(block.layer, self._optimizer)
+        fitting.remove(self.model)
+
+    def number_of(self, layer):
+        """Returns the number of a layer's block, or None."""
+        return self._numbers.get(id(layer))
+
+    def head(self):
+        """Returns the `heads.Head` of the model.
+
+        Raises:
+            ValueError: If no loss is known, or not one that names a head.
+        """
+        loss = self._loss
+        if loss is None:
+            loss = capture.compiled_loss(self.model)
+        if loss is None:
+            raise ValueError(
+                "KFAC needs the model's loss: compile the model, or "
+                "`attach(model, loss=...)`. Received: loss=None"
+            )
+        return heads.of_loss(loss)
+
+    def update_factors(self, inputs, targets, sample_weight):
+        """Runs `factor_program`, compiled if called eagerly."""
+        run = self._compiled("factors", self.factor_program)
+        run(inputs, targets, sample_weight)
+
+    def average_factors(self, inputs, targets, sample_weight, count, step):
+        """Runs `average_program`, compiled if called eagerly."""
+        run = self._compiled("average", self.average_program)
+        run(
+            inputs,
+            targets,
+            sample_weight,
+            ops.convert_to_tensor(count, "float32"),
+            ops.convert_to_tensor(step, "int32"),
+        )
+
+    def update_inverses(self, units):
+        """Runs `inverse_program`, compiled if called eagerly."""
+        run = self._compiled(
+            ("inverses", units), lambda: self.inverse_program(units)
+        )
+        run()
+        self._refreshed = True
+
+    def factor_program(self, inputs, targets, sample_weight):
+        """Adds a batch to the factors' averages, on one replica."""
+        optimizer = self._optimizer
+        parts = optimizer.gradient_accumulation_steps or 1
+        batch = ops.convert_to_tensor(optimizer.schedule_step())
+        step, part = batch // parts, batch % parts
+        size = ops.shape(keras.tree.flatten(inputs)[0])[0]
+        first = ops.cast(part, "int32") * size * self._backend.num_replicas()
+        decay = ops.cast(optimizer.factor_decay, "float32")
+        # The batches of one accumulated step are one term of the average.
+        decay = ops.where(ops.equal(part, 0), decay, ops.ones_like(decay))
+        self._add(
+            (inputs, targets, sample_weight),
+            step,
+            first,
+            decay,
+            (1 - optimizer.factor_decay) / parts,
+        )
+
+    def average_program(self, inputs, targets, sample_weight, count, step):
+        """Adds a batch to a plain average of `count` batches."""
+        share = 1.0 / (count + 1.0)
+        self._add((inputs, targets, sample_weight), step, 0, 1 - share, share)
+
+    def inverse_program(self, units):
+        """Inverts the factors of some units, shared out over the replicas."""
+        state = self._optimizer.curvature_state()
+        owners = schedule_lib.balanced(
+            [unit.cost for unit in state.units], self._backend.num_replicas()
+        )
+        state.refresh(units, owners, self._optimizer.damping_now())
+        self._refreshed = True
+
+    def keep_refreshed(self):
+        """Promises that the schedule is kept, by Keras' `fit`."""
+        self._refreshed = True
+
+    def check_refreshed(self):
+        """Checks that the inverses are defined.
+
+        Raises:
+            ValueError: If no inverse was computed or loaded.
+        """
+        if not self._refreshed:
+            refreshes = self._optimizer.curvature_state().refreshes
+            count = self._backend.value_while_tracing(refreshes)
+            if count == 0:
+                raise ValueError(
+                    "KFAC needs `update_factors(inputs)` and "
+                    "`update_inverses()` before the first step. "
+                    "Received: inverses that were never computed"
+                )
+            self._refreshed = True
+
+    def backward_is_cheaper(self, number, inputs):
+        """Tells whether backpropagation should precondition a layer."""
+        block = self.blocks[number]
+        if block.kind != "dense" or any(
+            getattr(variable, "regularizer", None) is not None
+            for variable in block.variables
+        ):
+            return False
+        sizes = [self.rows_hint if n is None else n for n in inputs.shape[:-1]]
+        if sizes[0] is None or None in sizes:
+            return False
+        shapes = block.factor_shapes
+        return backward.is_cheaper(
+            math.prod(sizes), shapes[0][-1], shapes[1][-1]
+        )
+
+    def _add(self, batch, step, first_example, decay, share):
+        optimizer = self._optimizer
+        inputs, targets, sample_weight = batch
+        estimates = curvature_lib.estimate(
+            self._backend,
+            curvature_lib.Curvature(
+                optimizer.curvature,
+                optimizer.estimation,
+                optimizer.curvature_scale or 1.0,
+                optimizer.seed,
+            ),
+            self.model,
+            self.head(),
+            self.blocks,
+            inputs,
+            targets=targets,
+            sample_weight=sample_weight,
+            step=step,
+            first_example=first_example,
+        )
+        optimizer.curvature_state().accumulate(estimates, decay, share)
+
+    def _compiled(self, name, program):
+        if name not in self._programs:
+            # The state must exist before a program is traced.
+            self._optimizer.curvature_state()
+            self._programs[name] = self._backend.compiled(
+                program,
+                lambda: [*self.model.variables, *self._optimizer.variables],
+                self._optimizer.strategy,
+            )
+        return self._programs[name]

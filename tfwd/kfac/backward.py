@@ -1,0 +1,88 @@
+"""The preconditioned gradient of a dense layer, straight from backpropagation.
+
+With inputs a [B, n] and gradients g [B, m] of one batch, V = aᵀg, and
+
+```
+A⁻¹ V G⁻¹ = (A⁻¹ aᵀ)(g G⁻¹)
+```
+
+costs B(n² + m² + nm) multiplications on the right and Bnm + n²m + nm² on the
+left: fewer on the right where the batch is smaller than the layer. The
+gradient V itself is then never formed, so whatever needs it (clipping, L2, the
+KL clip) needs the left side.
+"""
+
+import keras
+from keras import ops
+
+from tfwd.kfac import capture
+
+
+
+def is_cheaper(rows, n, m):
+    """Tells whether the factored product needs fewer multiplications."""
+    factored = rows * (n * n + m * m + n * m)
+    plain = rows * n * m + n * n * m + n * m * m
+    return factored < plain
+
+
+def call(block, linear, activation, inputs, inverses):
+    """Calls a dense layer whose variables receive U = A⁻¹ V G⁻¹ as gradients.
+
+    The layer itself runs with its variables held constant, so the gradient
+    with respect to its input is its own; an identity behind it hands U to the
+    variables. U is linear in g: it sums over calls, replicas and weights of
+    examples as V does.
+
+    Args:
+        block: The layer's block.
+        linear: The layer without its activation, a function of its input.
+        activation: What follows.
+        inputs: The layer's input.
+        inverses: (A⁻¹, G⁻¹).
+
+    Returns:
+        The layer's output.
+    """
+    layer_variables = block.layer.variables
+    values = {id(v): capture.stored_value(v) for v in layer_variables}
+    frozen = [(v, ops.stop_gradient(values[id(v)])) for v in layer_variables]
+    with keras.StatelessScope(frozen):
+        z = linear(inputs)
+    operands = [ops.stop_gradient(x) for x in (inputs, *inverses)]
+    trained = [values[id(v)] for v in block.variables]
+    return activation(_with_gradient(block, z, trained, operands))
+
+
+def _with_gradient(block, z, trained, operands):
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+
+    @ops.custom_gradient
+    def identity(z, *arguments):
+        inputs, inverse_a, inverse_g = arguments[len(trained) :]
+
+        def grad(*upstreams, upstream=None):
+            g = upstreams[0] if upstream is None else upstream
+            a = block.input_rows(inputs)
+            right = ops.matmul(
+                block.gradient_rows(g), ops.cast(inverse_g, block.dtype)
+            )
+            left = ops.matmul(ops.cast(inverse_a, block.dtype), _transposed(a))
+            matrix = ops.matmul(left, right)
+            updates = [
+                ops.cast(update, tensor.dtype)
+                for update, tensor in zip(
+                    block.from_matrix(matrix), trained, strict=True
+                )
+            ]
+            if on_tensorflow:
+                return g, *updates, *[None] * len(operands)
+            return g, *updates, *map(ops.zeros_like, (inputs, inverse_a, inverse_g))
+
+        return ops.copy(z), grad
+
+    return identity(z, *trained, *operands)
+
+
+def _transposed(rows):
+    return ops.swapaxes(rows, -1, -2)

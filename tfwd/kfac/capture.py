@@ -1,0 +1,130 @@
+"""Hooks on the layers: who listens sees a layer's input and pre-activation.
+
+A hook stands in for `layer.call`, as an attribute of the instance: Keras saves,
+clones and exports the layer as if it were not there, and copies carry none. It
+does nothing unless somebody listens in the same thread; the replicas of
+`MirroredStrategy` are threads, which take turns at every collective. The gradient
+that a curvature needs is that of the pre-activation, so a fused activation
+(`Dense(64, activation="relu")`) is blanked during the call and applied
+afterwards. Every private name of Keras (3.15) about layers is in this file.
+"""
+
+import contextlib
+import functools
+import threading
+
+import keras
+
+_local = threading.local()
+
+
+def install(layer, owner):
+    """Hooks a layer for an owner; a layer has one hook however many own it."""
+    hook = vars(layer).get("call")
+    if not isinstance(hook, _Hook):
+        hook = _Hook(layer)
+        # Past Keras' tracking of attributes, which would serialize it.
+        object.__setattr__(layer, "call", hook)
+    hook.owners.add(id(owner))
+
+
+def remove(layer, owner):
+    """Takes an owner's hook off a layer, if there is one."""
+    hook = vars(layer).get("call")
+    if isinstance(hook, _Hook):
+        hook.owners.discard(id(owner))
+        if not hook.owners:
+            object.__delattr__(layer, "call")
+
+
+@contextlib.contextmanager
+def listening(listener):
+    """Hands the calls of hooked layers to a listener, in this thread.
+
+    Args:
+        listener: A function of (layer, linear, activation, inputs) that returns
+            the layer's output. `linear(inputs)` is the layer without its
+            activation, `activation` what follows.
+    """
+    before = getattr(_local, "listener", None)
+    _local.listener = listener
+    try:
+        yield
+    finally:
+        _local.listener = before
+
+
+def mask_of(tensor):
+    """Returns the Keras mask of a tensor, or None."""
+    return keras.src.backend.get_keras_mask(tensor)
+
+
+def layers_of(model):
+    """Returns all layers in a model, nested ones too, each once."""
+    unique = {id(layer): layer for layer in model._flatten_layers()}
+    return list(unique.values())
+
+
+def own_trainable_variables(layer):
+    """Returns the trainable variables that are not those of a sublayer."""
+    inner = {
+        id(variable)
+        for sublayer in layer._flatten_layers(include_self=False)
+        for variable in sublayer.variables
+    }
+    return [v for v in layer.trainable_variables if id(v) not in inner]
+
+
+def compiled_loss(model):
+    """Returns what `compile` was given as the loss, or None."""
+    return getattr(model, "loss", None)
+
+
+def stored_value(variable):
+    """Returns a variable's value in its own type, also under autocasting."""
+    with keras.src.backend.AutocastScope(None):
+        return keras.ops.convert_to_tensor(variable.value)
+
+
+class _Hook:
+    """Stands in for the bound method `layer.call`."""
+
+    def __init__(self, layer):
+        self.owners = set()
+        self._layer = layer
+        self._call = layer.call
+        functools.update_wrapper(self, self._call)
+
+    # The parameter's name is that of Keras: `layer(inputs=x)` is legal.
+    def __call__(self, inputs, *args, **kwargs):
+        listener = getattr(_local, "listener", None)
+        if listener is None:
+            return self._call(inputs, *args, **kwargs)
+
+        def linear(inputs):
+            return self._call(inputs, *args, **kwargs)
+
+        attributes = vars(self._layer)
+        activation = attributes.get("activation")
+        if activation is None:
+            return listener(self._layer, linear, _identity, inputs)
+
+        def without_activation(inputs):
+            attributes["activation"] = _identity
+            try:
+                return linear(inputs)
+            finally:
+                attributes["activation"] = activation
+
+        return listener(self._layer, without_activation, activation, inputs)
+
+
+def _identity(x):
+    return x
+
+
+def call_for_training(model, inputs):
+    """Returns the model's output in training mode."""
+    if model._call_has_training_arg:
+        return model(inputs, training=True)
+    return model(inputs)

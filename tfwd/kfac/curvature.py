@@ -1,0 +1,290 @@
+"""One curvature pass: from a batch to the factors that it estimates.
+
+The model runs in training mode under a `StatelessScope`, so nothing of it
+changes, and a dropout mask is that of the next training step. Vectors are sent
+back from its head to every pre-activation; with C the block of a layer,
+
+```
+C = Jᵀ H J, averaged over examples and predictions,   C ≈ A ⊗ G
+A = Σ a aᵀ/rows          a: a layer's input and 1, at every example and position
+G = Σ g gᵀ/predictions   g: vectors with covariance H, sent back
+```
+
+The loss that `fit` differentiates never enters: Keras scales it by batch size,
+replicas and loss scale.
+"""
+
+import dataclasses
+import math
+import typing
+
+import keras
+from keras import ops
+
+from tfwd.kfac import capture
+from tfwd.kfac.blocks import base
+
+CURVATURES = ("fisher", "gauss_newton", "empirical")
+ESTIMATIONS = ("sampled", "exact")
+
+
+@dataclasses.dataclass(frozen=True)
+class Curvature:
+    """Which matrix is estimated, and how.
+
+    Attributes:
+        kind: "fisher", "gauss_newton" or "empirical".
+        estimation: "sampled" (one vector per example) or "exact" (all outputs).
+        scale: What multiplies the matrix.
+        seed: Of the sampled vectors.
+    """
+
+    kind: str
+    estimation: str
+    scale: float
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """The factors of one block, from one batch over all replicas.
+
+    Attributes:
+        factors: A tensor per factor.
+        positions: Positions per example, a scalar.
+    """
+
+    factors: tuple
+    positions: object
+
+
+def estimate(
+    backend,
+    curvature,
+    model,
+    head,
+    blocks,
+    inputs,
+    *,
+    targets=None,
+    sample_weight=None,
+    step=0,
+    first_example=0,
+):
+    """Estimates the factors of all blocks on a batch.
+
+    Args:
+        backend: `tensorflow_backend` or `jax_backend`.
+        curvature: A `Curvature`.
+        model: The model whose layers the blocks are of.
+        head: A `heads.Head`.
+        blocks: The blocks.
+        inputs: Inputs of the model, of this replica.
+        targets: Labels, for the empirical Fisher.
+        sample_weight: None, or weights of the examples, [batch], or of their
+            predictions: the curvature is then that of the weighted loss.
+        step: The step, an int scalar; with the seed and the global index of an
+            example it determines the sampled vectors.
+        first_example: Global index of the first example of the batch over all
+            replicas.
+
+    Returns:
+        An `Estimate` per block.
+
+    Raises:
+        ValueError: If a layer with a block was not called, or logits are
+            needed and not found.
+    """
+    run = _Run(backend, model, blocks, curvature, head)
+    size = ops.shape(keras.tree.flatten(inputs)[0])[0]
+    examples = ops.arange(size, dtype="int32") + ops.cast(
+        first_example + backend.first_example(size), "int32"
+    )
+    draw = (examples, step, curvature.seed)
+    dtype = blocks[0].dtype
+    if sample_weight is not None:
+        sample_weight = ops.cast(sample_weight, dtype)
+        sample_weight = ops.reshape(sample_weight, (size, -1, 1))
+
+    def vectors_at(tensor, recorded):
+        z = _with_predictions(ops.cast(tensor, dtype))
+        vectors = _vectors(backend, curvature, head, z, draw, targets)
+        factor = curvature.scale**0.5 * _mask(recorded.output_mask, z)
+        if sample_weight is not None:
+            factor = factor * ops.sqrt(sample_weight)
+        return [
+            ops.cast(ops.reshape(factor * v, ops.shape(tensor)), tensor.dtype)
+            for v in vectors
+        ]
+
+    recorded, gradients = backend.output_gradients(
+        lambda connect: run(inputs, connect), vectors_at
+    )
+    example_weights = None
+    if sample_weight is not None:
+        example_weights = ops.mean(sample_weight, axis=(1, 2))
+    calls = {id(block): [] for block in blocks}
+    for block, features, mask, each in zip(
+        run.called, recorded.features, recorded.masks, gradients, strict=True
+    ):
+        calls[id(block)].append(
+            base.Call(features, tuple(each), example_weights, mask)
+        )
+    for block in blocks:
+        if not calls[id(block)]:
+            raise ValueError(
+                "Every layer that KFAC is attached to must be called by the "
+                "model; attach again after a change of layers. Received: "
+                f"{block.layer.name}, not called"
+            )
+    return _over_replicas(
+        backend, blocks, calls, ops.cast(recorded.predictions, dtype)
+    )
+
+
+class _Recorded(typing.NamedTuple):
+    """What a run leaves beside its head; tensors, or None where a mask is."""
+
+    features: list
+    masks: list
+    output_mask: object
+    predictions: object
+
+
+class _Run:
+    """Runs the model once and records the calls of its blocks."""
+
+    def __init__(self, backend, model, blocks, curvature, head):
+        self.called = []
+        self._backend = backend
+        self._model = model
+        self._blocks = {id(block.layer): block for block in blocks}
+        self._needs_logits = (
+            curvature.kind == "gauss_newton" and not head.from_logits
+        )
+
+    def __call__(self, inputs, connect):
+        """Returns the head and a `_Recorded`."""
+        self.called = []
+        features, masks, activated = [], [], []
+
+        def listen(layer, linear, activation, inputs):
+            block = self._blocks.get(id(layer))
+            if block is None:
+                return activation(linear(inputs))
+            self.called.append(block)
+            features.append(block.features(inputs, linear))
+            masks.append(capture.mask_of(inputs))
+            z = connect(linear(inputs))
+            output = activation(z)
+            activated.append((output, z))
+            return output
+
+        mapping = self._backend.current_values(self._model.variables)
+        with keras.StatelessScope(mapping), capture.listening(listen):
+            output = capture.call_for_training(self._model, inputs)
+        leaves = keras.tree.flatten(output)
+        if len(leaves) != 1:
+            raise ValueError(
+                "KFAC needs a model with one output. "
+                f"Received: {len(leaves)} outputs"
+            )
+        output_mask = capture.mask_of(leaves[0])
+        if output_mask is None:
+            predictions = math.prod(ops.shape(leaves[0])[:-1])
+        else:
+            predictions = ops.sum(ops.cast(output_mask, "int32"))
+        tensor = leaves[0]
+        if self._needs_logits:
+            tensor = _logits(tensor, activated)
+        return tensor, _Recorded(features, masks, output_mask, predictions)
+
+
+def _logits(output, activated):
+    """Returns the pre-activation of the layer that gave the output."""
+    for result, z in activated:
+        if result is output:
+            return z
+    raise ValueError(
+        "curvature='gauss_newton' needs logits: a model that returns them, "
+        "with from_logits=True in its loss, or whose last layer has the "
+        "softmax or sigmoid as its own activation. Received: probabilities"
+    )
+
+
+def _vectors(backend, curvature, head, z, draw, targets):
+    """Returns the vectors of each prediction, like z, to be sent back."""
+    if curvature.kind == "empirical":
+        return [_of_labels(backend, head, z, targets)]
+    if curvature.estimation == "sampled":
+        if curvature.kind == "fisher":
+            return [head.sampled_fisher(z, *draw)]
+        return [head.sampled_gauss_newton(z, *draw)]
+    if curvature.kind == "fisher":
+        vectors = head.exact_fisher(z)
+    else:
+        vectors = head.exact_gauss_newton(z)
+    predictions = z.shape[1]
+    if predictions == 1:
+        return vectors
+    one_by_one = ops.eye(predictions, dtype=z.dtype)
+    return [
+        vector * ops.expand_dims(one_by_one[position], -1)
+        for position in range(predictions)
+        for vector in vectors
+    ]
+
+
+def _of_labels(backend, head, z, targets):
+    """Returns the gradients of the losses of the true labels."""
+    if targets is None:
+        raise ValueError(
+            "curvature='empirical' needs the labels: "
+            "`update_factors(inputs, targets)`. Received: targets=None"
+        )
+    targets = ops.convert_to_tensor(targets)
+    is_sparse = isinstance(
+        head.loss, keras.losses.SparseCategoricalCrossentropy
+    )
+    shape = ops.shape(z)
+    targets = ops.reshape(targets, shape[:-1] if is_sparse else shape)
+    if not is_sparse:
+        targets = ops.cast(targets, z.dtype)
+    return backend.gradient_of(lambda z: ops.sum(head.loss.call(targets, z)), z)
+
+
+def _with_predictions(tensor):
+    """Returns [batch, ..., outputs] as [batch, predictions, outputs]."""
+    shape = ops.shape(tensor)
+    return ops.reshape(tensor, (shape[0], math.prod(shape[1:-1]), shape[-1]))
+
+
+def _mask(mask, z):
+    """Returns a mask of predictions as [batch, predictions, 1], or 1."""
+    if mask is None:
+        return 1.0
+    return ops.cast(ops.reshape(mask, (*ops.shape(z)[:2], 1)), z.dtype)
+
+
+def _over_replicas(backend, blocks, calls, predictions):
+    """Divides the sums over all replicas by their counts."""
+    sums, counts = [], [predictions]
+    for block in blocks:
+        for name, (total, count) in zip(
+            block.factor_names, block.statistics(calls[id(block)]), strict=True
+        ):
+            sums.append(total)
+            if name == "A":
+                counts.append(ops.cast(count, predictions.dtype))
+    *sums, counts = backend.sum_over_replicas([*sums, ops.stack(counts)])
+    remaining, rows = iter(sums), iter(range(1, len(calls) + 1))
+    estimates = []
+    for block in blocks:
+        factors = []
+        for name in block.factor_names:
+            count = counts[next(rows) if name == "A" else 0]
+            total = next(remaining)
+            factors.append(total / ops.cast(count, total.dtype))
+        positions = block.positions(calls[id(block)])
+        estimates.append(Estimate(tuple(factors), positions))
+    return estimates

@@ -1,0 +1,149 @@
+"""The units of inversion: one factor of one block each.
+
+What is kept of a factor F with damping d is, in mode
+
+| mode       | dense factor             | diagonal factor |
+|------------|--------------------------|-----------------|
+| `factored` | (F + dI)⁻¹ [..., n, n]   | 1/(F + d) [n]   |
+| `eigen`    | eigenvectors, eigenvalues | the factor [n]  |
+"""
+
+import dataclasses
+import math
+
+from keras import ops
+
+from tfwd.kfac import damping as damping_lib
+
+DAMPING_MODES = ("factored", "eigen")
+
+# A factor whose Cholesky factorization fails in float32 is not positive
+# definite by about the rounding of its largest eigenvalue; its trace is more.
+_RETRY_FACTOR = 10.0
+_RETRY_SHARE_OF_TRACE = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """One factor of one block.
+
+    Attributes:
+        block: Number of the block.
+        factor: Number of the factor in it.
+        shape: The factor's shape.
+        is_diagonal: Whether it is kept as its diagonal.
+    """
+
+    block: int
+    factor: int
+    shape: tuple[int, ...]
+    is_diagonal: bool
+
+    @property
+    def cost(self):
+        """Multiplications of an inversion, up to a constant."""
+        if self.is_diagonal:
+            return float(self.shape[0])
+        return float(math.prod(self.shape) * self.shape[-1])
+
+    def state_shapes(self, damping_mode):
+        """Returns the shapes of what is kept of the factor's inverse."""
+        if self.is_diagonal or damping_mode == "factored":
+            return (self.shape,)
+        return (self.shape, self.shape[:-1])
+
+
+def units_of(blocks_shapes, diagonals):
+    """Returns the units of all blocks, in order.
+
+    Args:
+        blocks_shapes: For each block the shapes of its factors.
+        diagonals: For each block whether its factors are diagonals.
+    """
+    return tuple(
+        Unit(b, f, shape, is_diagonal)
+        for b, (shapes, flags) in enumerate(
+            zip(blocks_shapes, diagonals, strict=True)
+        )
+        for f, (shape, is_diagonal) in enumerate(
+            zip(shapes, flags, strict=True)
+        )
+    )
+
+
+def inverted(backend, unit, factors, diagonals, damping, damping_mode):
+    """Returns what is kept of one factor, and how that went.
+
+    Args:
+        backend: `tensorflow_backend` or `jax_backend`.
+        unit: The `Unit`.
+        factors: All debiased factors of its block.
+        diagonals: For each of them whether it is a diagonal.
+        damping: λ, a scalar.
+        damping_mode: One of `DAMPING_MODES`.
+
+    Returns:
+        A list of tensors of `unit.state_shapes`, and two booleans: whether the
+        first attempt failed, and whether all did, so that the last inverse
+        must be kept.
+    """
+    factor = factors[unit.factor]
+    dtype = factor.dtype
+    if damping_mode == "eigen":
+        if unit.is_diagonal:
+            return _with_retry(backend, lambda: [factor], lambda: [factor])
+        return _with_retry(
+            backend,
+            lambda: _eigen(backend, factor, dtype),
+            lambda: _eigen(backend, ops.cast(factor, backend.widest_float()), dtype),
+        )
+    added = damping
+    if len(factors) == 2:
+        means = [
+            damping_lib.mean_eigenvalue(*pair)
+            for pair in zip(factors, diagonals, strict=True)
+        ]
+        added = damping_lib.factored_tikhonov(*means, damping)[unit.factor]
+    added = ops.cast(added, dtype)
+    if unit.is_diagonal:
+        inverse = 1.0 / (factor + added)
+        return _with_retry(backend, lambda: [inverse], lambda: [inverse])
+
+    def retried():
+        trace = damping_lib.mean_eigenvalue(factor) * factor.shape[-1]
+        wide = backend.widest_float()
+        more = _RETRY_FACTOR * added + _RETRY_SHARE_OF_TRACE * trace
+        damped = damping_lib.add_to_diagonal(
+            ops.cast(factor, wide), ops.cast(more, wide)
+        )
+        return [ops.cast(backend.cholesky_inverse(damped), dtype)]
+
+    damped = damping_lib.add_to_diagonal(factor, added)
+    return _with_retry(
+        backend, lambda: [backend.cholesky_inverse(damped)], retried
+    )
+
+
+def all_finite(tensors):
+    """Tells whether all elements of all tensors are numbers, a scalar.
+
+    By their sums, which are not finite if an element is not; the sum of finite
+    float32 numbers overflows above 1e38 only.
+    """
+    sums = [ops.cast(ops.sum(tensor), "float32") for tensor in tensors]
+    return ops.all(ops.isfinite(ops.stack(sums)))
+
+
+def _eigen(backend, factor, dtype):
+    values, vectors = backend.eigenvalues_and_vectors(factor)
+    values = ops.where(values > 0, values, ops.zeros_like(values))
+    return [ops.cast(vectors, dtype), ops.cast(values, dtype)]
+
+
+def _with_retry(backend, first, second):
+    result = first()
+    good = all_finite(result)
+    result = backend.condition(good, lambda: result, second)
+    return list(result), ops.logical_not(good), ops.logical_not(
+        all_finite(result)
+    )

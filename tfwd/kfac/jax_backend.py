@@ -1,0 +1,150 @@
+"""What K-FAC needs of JAX itself, `tfwd.kfac.tensorflow_backend`'s twin.
+
+The functions are those of the twin, which documents them. JAX' own sharding
+(`keras.distribution.DataParallel`) needs no replicas: arrays are global.
+"""
+
+import jax
+import jax.numpy as jnp
+import keras
+
+
+def output_gradients(run, vectors_at):
+    """Sends vectors back from a model's head to all pre-activations."""
+    shapes = []
+
+    def record(z):
+        shapes.append(jax.ShapeDtypeStruct(z.shape, z.dtype))
+        return z
+
+    jax.eval_shape(lambda: run(record)[0])
+    zeros = [jnp.zeros(shape.shape, shape.dtype) for shape in shapes]
+
+    def shifted(probes):
+        remaining = iter(probes)
+        return run(lambda z: z + next(remaining))
+
+    head, backward, rest = jax.vjp(shifted, zeros, has_aux=True)
+    gradients = [backward(vector)[0] for vector in vectors_at(head, rest)]
+    return rest, list(zip(*gradients, strict=True))
+
+
+def gradient_of(function, x):
+    """Returns the gradient of a scalar function at x."""
+    return jax.grad(function)(x)
+
+
+def cholesky_inverse(matrix):
+    """Returns the inverse of [..., n, n]; NaN if not positive definite."""
+    root = jnp.linalg.cholesky(matrix)
+    identity = jnp.broadcast_to(
+        jnp.eye(matrix.shape[-1], dtype=matrix.dtype), matrix.shape
+    )
+    return jax.scipy.linalg.cho_solve((root, True), identity)
+
+
+def eigenvalues_and_vectors(matrix):
+    """Returns the eigenvalues [..., n], ascending, and vectors [..., n, n]."""
+    return tuple(jnp.linalg.eigh(matrix))
+
+
+def widest_float():
+    """Returns float64 where JAX has it switched on."""
+    return "float64" if jax.config.jax_enable_x64 else "float32"
+
+
+def condition(predicate, if_true, if_false):
+    """Returns one of two results and computes no more than that one."""
+    return jax.lax.cond(predicate, if_true, if_false)
+
+
+def update_if(predicate, update, variables):
+    """Calls `update`, which assigns to `variables`, if the predicate holds."""
+    before = current_values(variables)
+    with keras.StatelessScope(before) as scope:
+        update()
+    for variable, old in before:
+        new = scope.get_current_value(variable)
+        if new is not old:
+            variable.assign(jnp.where(predicate, new, old))
+
+
+def current_values(variables):
+    """Returns what a `StatelessScope` inside this one must be told."""
+    return [(variable, variable.value) for variable in variables]
+
+
+def num_replicas():
+    """Returns 1: arrays are global."""
+    return 1
+
+
+def sum_over_replicas(tensors):
+    """Returns the tensors, which are global already."""
+    return tensors
+
+
+def first_example(size):
+    """Returns 0: a batch is global."""
+    return 0
+
+
+def computed_by(owner, compute, like):
+    """Returns `compute()`."""
+    return compute()
+
+
+def full_precision():
+    """No TensorFloat-32 or bfloat16 in products traced inside."""
+    return jax.default_matmul_precision("highest")
+
+
+def strategy_in_force():
+    """Returns None: arrays know their sharding."""
+
+
+def compiled(program, variables, strategy, jit_compile=None):
+    """Returns a program, a function that assigns to variables, compiled.
+
+    Where the caller is being traced, inside a `StatelessScope`, the program is
+    called as it is.
+
+    Args:
+        program: A function of nested arrays.
+        variables: A function that returns all variables that the program
+            reads, of which it may assign to some.
+        strategy: Not used on this backend.
+        jit_compile: False to run it step by step.
+    """
+
+    def pure(values, *arguments):
+        mapping = list(zip(variables(), values, strict=True))
+        with keras.StatelessScope(mapping) as scope:
+            program(*arguments)
+        return [scope.get_current_value(v) for v, _ in mapping]
+
+    run = pure if jit_compile is False else jax.jit(pure)
+
+    def call(*arguments):
+        if keras.src.backend.in_stateless_scope():
+            program(*arguments)
+            return
+        before = [variable.value for variable in variables()]
+        with full_precision():
+            after = run(before, *arguments)
+        for variable, old, new in zip(variables(), before, after, strict=True):
+            if new is not old:
+                variable.assign(new)
+
+    return call
+
+
+def value_of(variable):
+    """Returns a variable's value as NumPy has it."""
+    return keras.ops.convert_to_numpy(variable)
+
+
+def value_while_tracing(variable):
+    """Returns a scalar variable's value, or None where it cannot be known."""
+    value = variable.value
+    return None if isinstance(value, jax.core.Tracer) else int(value)

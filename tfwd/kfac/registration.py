@@ -1,0 +1,212 @@
+"""Which layers of a model have a curvature block, and what is kept of them."""
+
+import dataclasses
+import math
+
+from tfwd.kfac import blocks as blocks_lib
+from tfwd.kfac import capture
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What a saved optimizer knows of one block.
+
+    Variables are known by their positions among the model's trainable
+    variables: names and paths change when a model is loaded.
+
+    Attributes:
+        layer: The layer's name, or its path where names repeat; for messages.
+        kind: The kind of the block.
+        positions: Positions of its variables.
+        factor_shapes: Shapes of its factors.
+        dtype: The type of its factors.
+    """
+
+    layer: str
+    kind: str
+    positions: tuple[int, ...]
+    factor_shapes: tuple[tuple[int, ...], ...]
+    dtype: str
+
+    @property
+    def num_bytes(self):
+        """Bytes of the factors; their inverses take as much again."""
+        sizes = (math.prod(shape) for shape in self.factor_shapes)
+        return sum(sizes) * (8 if self.dtype == "float64" else 4)
+
+    def same_as(self, other):
+        """Tells whether two records are of equal blocks, whatever the names."""
+        return dataclasses.replace(self, layer=other.layer) == other
+
+
+@dataclasses.dataclass(frozen=True)
+class Uncovered:
+    """A trainable variable without a block, and the reason."""
+
+    path: str
+    layer: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """The registration of a model: layer, block, factor sizes, bytes.
+
+    Attributes:
+        records: A `Record` per block.
+        uncovered: An `Uncovered` per variable that plain SGD moves.
+    """
+
+    records: tuple[Record, ...]
+    uncovered: tuple[Uncovered, ...]
+
+    def __str__(self):
+        rows = [("layer", "block", "factors", "bytes")]
+        for record in self.records:
+            shapes = (_size(shape) for shape in record.factor_shapes)
+            rows.append(
+                (
+                    record.layer,
+                    record.kind,
+                    ", ".join(shapes),
+                    f"{2 * record.num_bytes:,}",
+                )
+            )
+        for row in self.uncovered:
+            rows.append((row.path, "sgd", "-", row.reason))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        total = 2 * sum(record.num_bytes for record in self.records)
+        lines = [
+            "  ".join(
+                cell.ljust(width)
+                for cell, width in zip(row, widths, strict=True)
+            ).rstrip()
+            for row in rows
+        ]
+        return "\n".join(
+            [*lines, f"factors and inverses: {total / 2**20:.2f} MiB"]
+        )
+
+
+def of_model(model, on_unsupported):
+    """Finds the blocks of a model.
+
+    Args:
+        model: A built Keras model.
+        on_unsupported: "error", or "sgd" to leave variables without a block.
+
+    Returns:
+        The blocks in the order of the layers, and the `Report`.
+
+    Raises:
+        ValueError: If a trainable variable has no block, or two, and
+            `on_unsupported` is "error".
+    """
+    positions = {id(v): i for i, v in enumerate(model.trainable_variables)}
+    found, reasons = [], {}
+    for layer in capture.layers_of(model):
+        own = [
+            variable
+            for variable in capture.own_trainable_variables(layer)
+            if id(variable) in positions
+        ]
+        if not own:
+            continue
+        try:
+            found.append(blocks_lib.block_for(layer))
+        except blocks_lib.UnsupportedLayerError as error:
+            reasons |= {id(v): (layer.name, str(error)) for v in own}
+    owners = {}
+    for block in found:
+        for variable in block.variables:
+            owners.setdefault(id(variable), []).append(block.layer.name)
+    shared = {key for key, names in owners.items() if len(names) > 1}
+    kept = []
+    for block in found:
+        keys = {id(variable) for variable in block.variables}
+        if keys & shared:
+            reason = (block.layer.name, "a variable of several layers")
+            reasons |= {key: reason for key in keys}
+        else:
+            kept.append(block)
+    covered = {id(v) for block in kept for v in block.variables}
+    uncovered = tuple(
+        Uncovered(v.path, *reasons.get(id(v), ("", "no layer is known")))
+        for v in model.trainable_variables
+        if id(v) not in covered
+    )
+    if uncovered and on_unsupported == "error":
+        listed = ", ".join(
+            f"{row.path} ({row.layer}: {row.reason})" for row in uncovered
+        )
+        raise ValueError(
+            "KFAC needs a supported layer for every trainable variable, or "
+            f"on_unsupported='sgd'. Received: {listed}"
+        )
+    names = [block.layer.name for block in kept]
+    records = tuple(
+        Record(
+            block.layer.name
+            if names.count(block.layer.name) == 1
+            else block.layer.path,
+            block.kind,
+            tuple(positions[id(v)] for v in block.variables),
+            tuple(tuple(shape) for shape in block.factor_shapes),
+            block.dtype,
+        )
+        for block in kept
+    )
+    return kept, Report(records, uncovered)
+
+
+def as_config(report):
+    """Returns a report as a config holds it."""
+    return {
+        "blocks": [dataclasses.asdict(record) for record in report.records],
+        "uncovered": [dataclasses.asdict(row) for row in report.uncovered],
+    }
+
+
+def from_config(config):
+    """Returns the report that a config holds."""
+    return Report(
+        tuple(
+            Record(
+                record["layer"],
+                record["kind"],
+                tuple(record["positions"]),
+                tuple(tuple(shape) for shape in record["factor_shapes"]),
+                record["dtype"],
+            )
+            for record in config["blocks"]
+        ),
+        tuple(Uncovered(**row) for row in config["uncovered"]),
+    )
+
+
+def check_same(saved, found):
+    """Checks that a model is the one that factors were kept for.
+
+    Raises:
+        ValueError: If a block differs in kind, positions, sizes or type.
+    """
+    if len(saved.records) == len(found.records) and all(
+        one.same_as(other)
+        for one, other in zip(saved.records, found.records, strict=True)
+    ):
+        return
+    differing = [
+        record
+        for record in found.records
+        if not any(record.same_as(other) for other in saved.records)
+    ]
+    raise ValueError(
+        "The factors of a KFAC belong to the model it was attached to first, "
+        f"of {len(saved.records)} blocks; make a new optimizer for another "
+        f"model. Received: {len(found.records)} blocks, of which differ: "
+        f"{', '.join(f'{r.layer} ({r.kind})' for r in differing) or 'none'}"
+    )
+
+
+def _size(shape):
+    return "×".join(str(n) for n in shape)

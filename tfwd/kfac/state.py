@@ -1,0 +1,171 @@
+"""What K-FAC keeps between steps: averages of factors, and their inverses."""
+
+from keras import ops
+
+from tfwd.kfac import inverses as inverses_lib
+from tfwd.optimizers import initial_values
+
+EVENTS = {
+    "dropped_statistics": "statistics of a layer were not finite and dropped",
+    "retried_inverses": "an inversion failed and was repeated with more damping",
+    "kept_inverses": "an inversion failed for good and the last one was kept",
+    "skipped_steps": "a gradient was not finite and the step was skipped",
+}
+
+
+class CurvatureState:
+    """Factors, inverses and counters of failures, as optimizer variables.
+
+    Args:
+        backend: `tensorflow_backend` or `jax_backend`.
+        add_variable: The optimizer's method.
+        records: The `registration.Record` of each block.
+        damping_mode: One of `inverses.DAMPING_MODES`.
+
+    Attributes:
+        factors: For each block its factors, sums of weighted terms.
+        inverses: For each unit what is kept of the inverse.
+        units: The `inverses.Unit` of each factor.
+        refreshes: How often inverses were refreshed.
+        events: {name: counter} of the failures, names as in `EVENTS`.
+    """
+
+    def __init__(self, backend, add_variable, records, damping_mode):
+        self._backend = backend
+        self._damping_mode = damping_mode
+        self.diagonals = [
+            tuple(len(shape) == 1 for shape in record.factor_shapes)
+            for record in records
+        ]
+        self.units = inverses_lib.units_of(
+            [record.factor_shapes for record in records], self.diagonals
+        )
+        self.factors = [
+            [
+                add_variable(shape, dtype=record.dtype, name=f"factor_{b}_{f}")
+                for f, shape in enumerate(record.factor_shapes)
+            ]
+            for b, record in enumerate(records)
+        ]
+        self.inverses = [
+            [
+                add_variable(
+                    shape,
+                    dtype=records[unit.block].dtype,
+                    name=f"inverse_{unit.block}_{unit.factor}_{part}",
+                )
+                for part, shape in enumerate(unit.state_shapes(damping_mode))
+            ]
+            for unit in self.units
+        ]
+        # Sum of the weights of the terms in a factor; 1 in the long run.
+        self.weights = add_variable((len(records),), name="factor_weights")
+        self.positions = add_variable(
+            (len(records),), initial_values.constant(1), name="positions"
+        )
+        self.refreshes = add_variable((), dtype="int", name="refreshes")
+        self.events = {
+            name: add_variable((), dtype="int", name=name) for name in EVENTS
+        }
+
+    def inverses_of(self, block):
+        """Returns what is kept for each factor of a block."""
+        return [
+            kept
+            for unit, kept in zip(self.units, self.inverses, strict=True)
+            if unit.block == block
+        ]
+
+    def accumulate(self, estimates, decay, share):
+        """Adds a batch: F ← decay·F + share·F_new, where F_new is finite.
+
+        Args:
+            estimates: A `curvature.Estimate` per block.
+            decay: What remains of the old terms, a scalar.
+            share: The weight of the new one, a scalar.
+        """
+        finite = [
+            inverses_lib.all_finite(estimate.factors) for estimate in estimates
+        ]
+        for variables, estimate, good in zip(
+            self.factors, estimates, finite, strict=True
+        ):
+            for variable, new in zip(variables, estimate.factors, strict=True):
+                old = ops.convert_to_tensor(variable)
+                mixed = ops.cast(decay, old.dtype) * old
+                mixed = mixed + ops.cast(share, old.dtype) * new
+                variable.assign(ops.where(good, mixed, old))
+        finite = ops.stack(finite)
+        old = ops.convert_to_tensor(self.weights)
+        mixed = ops.cast(decay, old.dtype) * old + ops.cast(share, old.dtype)
+        self.weights.assign(ops.where(finite, mixed, old))
+        positions = [ops.cast(e.positions, old.dtype) for e in estimates]
+        self.positions.assign(ops.stack(positions))
+        self.count("dropped_statistics", ops.logical_not(finite))
+
+    def debiased(self, block):
+        """Returns a block's factors, each a weighted mean of its terms."""
+        weight = ops.convert_to_tensor(self.weights)[block]
+        weight = ops.where(weight > 0, weight, ops.ones_like(weight))
+        return [
+            ops.convert_to_tensor(f) / ops.cast(weight, f.dtype)
+            for f in self.factors[block]
+        ]
+
+    def refresh(self, units, owners, damping):
+        """Inverts factors; where that fails, the last inverse is kept.
+
+        Args:
+            units: Numbers of units.
+            owners: For each unit of all the replica that inverts it.
+            damping: λ, a scalar.
+        """
+        results, failures = [], []
+        for number in units:
+            kept = self.inverses[number]
+
+            def compute(number=number):
+                unit = self.units[number]
+                values, failed, failed_again = inverses_lib.inverted(
+                    self._backend,
+                    unit,
+                    self.debiased(unit.block),
+                    self.diagonals[unit.block],
+                    damping,
+                    self._damping_mode,
+                )
+                flags = ops.stack([failed, failed_again])
+                # A replica that fails must not spoil the sum over replicas.
+                values = [
+                    ops.where(failed_again, ops.zeros_like(value), value)
+                    for value in values
+                ]
+                return [*values, ops.cast(flags, "float32")]
+
+            # As floats: integers live on the host, from where TensorFlow does
+            # not reduce together with tensors on a device.
+            like = [*(v.value for v in kept), ops.zeros((2,), "float32")]
+            *values, flags = self._backend.computed_by(
+                owners[number], compute, like
+            )
+            results += values
+            failures.append(flags)
+        *results, failures = self._backend.sum_over_replicas(
+            [*results, ops.stack(failures)]
+        )
+        remaining = iter(results)
+        for number, flags in zip(units, range(len(units)), strict=True):
+            failed_again = failures[flags, 1] > 0
+            for variable in self.inverses[number]:
+                old = ops.convert_to_tensor(variable)
+                new = next(remaining)
+                variable.assign(ops.where(failed_again, old, new))
+        self.count("retried_inverses", failures[:, 0])
+        self.count("kept_inverses", failures[:, 1])
+        self.refreshes.assign(ops.convert_to_tensor(self.refreshes) + 1)
+
+    def count(self, event, flags):
+        """Adds the number of true flags to a counter."""
+        counter = self.events[event]
+        value = ops.convert_to_tensor(counter)
+        counter.assign(value + ops.cast(ops.sum(ops.cast(flags, "int32")), value.dtype))

@@ -1,0 +1,204 @@
+"""What K-FAC needs of TensorFlow itself, `tfwd.kfac.jax_backend`'s twin."""
+
+import contextlib
+import functools
+
+import keras
+import tensorflow as tf
+
+
+def output_gradients(run, vectors_at):
+    """Sends vectors back from a model's head to all pre-activations.
+
+    Args:
+        run: A function of `connect` that runs the model and returns the head
+            and anything else, and which must use `connect(z)` in place of
+            every pre-activation z.
+        vectors_at: A function of the head and the rest that returns a list
+            of vectors of the head's shape.
+
+    Returns:
+        What else `run` returned, and for each z, in the order of the calls, a
+        tuple with its gradients, one per vector.
+    """
+    activations = []
+
+    def connect(z):
+        tape.watch(z)
+        activations.append(z)
+        return z
+
+    with tf.GradientTape(
+        persistent=True, watch_accessed_variables=False
+    ) as tape:
+        head, rest = run(connect)
+    gradients = [
+        tape.gradient(
+            head,
+            activations,
+            output_gradients=vector,
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        for vector in vectors_at(head, rest)
+    ]
+    return rest, list(zip(*gradients, strict=True))
+
+
+def gradient_of(function, x):
+    """Returns the gradient of a scalar function at x."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        value = function(x)
+    return tape.gradient(value, x)
+
+
+def cholesky_inverse(matrix):
+    """Returns the inverse of [..., n, n]; NaN if not positive definite."""
+    # Keras' own Cholesky raises inside a graph.
+    root = tf.linalg.cholesky(matrix)
+    identity = tf.eye(matrix.shape[-1], dtype=matrix.dtype)
+    if matrix.shape.rank > 2:
+        identity = tf.broadcast_to(identity, tf.shape(matrix))
+    return tf.linalg.cholesky_solve(root, identity)
+
+
+def eigenvalues_and_vectors(matrix):
+    """Returns the eigenvalues [..., n], ascending, and vectors [..., n, n]."""
+    return tf.linalg.eigh(matrix)
+
+
+def widest_float():
+    """Returns the type in which a failed inversion is tried again."""
+    return "float64"
+
+
+def condition(predicate, if_true, if_false):
+    """Returns one of two results and computes no more than that one."""
+    return tf.cond(predicate, if_true, if_false)
+
+
+def update_if(predicate, update, variables):
+    """Calls `update`, which assigns to `variables`, if the predicate holds."""
+    tf.cond(predicate, lambda: (update(), 0)[1], lambda: 0)
+
+
+def current_values(variables):
+    """Returns what a `StatelessScope` inside this one must be told: nothing."""
+    return []
+
+
+def num_replicas():
+    """Returns the number of replicas of the strategy in force."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def sum_over_replicas(tensors):
+    """Returns the sums of tensors over all replicas, in replica context."""
+    if num_replicas() == 1:
+        return tensors
+    return tf.distribute.get_replica_context().all_reduce("SUM", tensors)
+
+
+def first_example(size):
+    """Returns the global index of this replica's first example.
+
+    Args:
+        size: The number of examples on this replica.
+    """
+    count = num_replicas()
+    if count == 1:
+        return tf.constant(0)
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    sizes = tf.one_hot(replica, count, dtype="int32") * size
+    (sizes,) = sum_over_replicas([sizes])
+    return tf.reduce_sum(tf.where(tf.range(count) < replica, sizes, 0))
+
+
+def computed_by(owner, compute, like):
+    """Returns `compute()` on the owner and zeros elsewhere.
+
+    Args:
+        owner: The number of a replica.
+        compute: A function that returns a list of tensors.
+        like: Variables or tensors of their shapes and types.
+    """
+    if num_replicas() == 1:
+        return compute()
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    return tf.cond(
+        tf.equal(replica, owner),
+        compute,
+        lambda: [tf.zeros(x.shape, x.dtype) for x in like],
+    )
+
+
+@contextlib.contextmanager
+def full_precision():
+    """No TensorFloat-32 in the products of programs that are run inside."""
+    tf32 = tf.config.experimental
+    enabled = tf32.tensor_float_32_execution_enabled()
+    tf32.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf32.enable_tensor_float_32_execution(enabled)
+
+
+def strategy_in_force():
+    """Returns the strategy in whose scope the caller is."""
+    return tf.distribute.get_strategy()
+
+
+def compiled(program, variables, strategy, jit_compile=None):
+    """Returns a program, a function that assigns to variables, compiled.
+
+    Called eagerly, it runs compiled on every replica of the strategy. Where
+    the caller is being compiled, or runs on a replica already, it is called as
+    it is.
+
+    Args:
+        program: A function of nested tensors.
+        variables: A function that returns those it reads and assigns to; on
+            this backend it just does.
+        strategy: What `strategy_in_force` returned when they were made.
+        jit_compile: As in `tf.function`.
+    """
+
+    @tf.function(reduce_retracing=True, jit_compile=jit_compile)
+    def on_replicas(*arguments):
+        strategy.run(program, arguments)
+
+    # TensorFlow takes many functions from one line, each traced once, for one
+    # function that is traced too often, and warns; not of concrete ones.
+    @functools.cache
+    def without_arguments():
+        return on_replicas.get_concrete_function()
+
+    def call(*arguments):
+        context = tf.distribute.get_replica_context()
+        is_replica = context is not None and context.strategy is strategy
+        if is_replica and (
+            tf.inside_function() or strategy.num_replicas_in_sync > 1
+        ):
+            program(*arguments)
+            return
+        with full_precision():
+            if arguments:
+                on_replicas(*arguments)
+            else:
+                without_arguments()()
+
+    return call
+
+
+def value_of(variable):
+    """Returns a variable's value as NumPy has it."""
+    return keras.ops.convert_to_numpy(variable)
+
+
+def value_while_tracing(variable):
+    """Returns a scalar variable's value, or None where it cannot be known."""
+    with tf.init_scope():
+        if not tf.executing_eagerly():
+            return None
+        return int(keras.ops.convert_to_numpy(variable))

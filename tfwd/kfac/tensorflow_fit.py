@@ -1,0 +1,92 @@
+"""`fit` and `train_on_batch` with K-FAC on TensorFlow.
+
+Collectives cannot stand inside `tf.cond`, so what is due is decided on the
+host, batch by batch: a program for factors, one for inverses, and Keras' own
+for the step. Every private name of Keras' TensorFlow trainer (3.15) is in this
+file.
+"""
+
+import keras
+import tensorflow as tf
+
+from tfwd.kfac import fitting
+from tfwd.kfac import tensorflow_backend
+
+
+def make_train_function(model, optimizer, force=False):
+    """Makes `model.train_function`; see `fitting.install`.
+
+    Raises:
+        ValueError: If the model has a `train_step` of its own, or its strategy
+            is of several machines.
+    """
+    if fitting.is_ready(model, optimizer, force):
+        return
+    strategy = model.distribute_strategy
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        raise ValueError(
+            "KFAC in `fit` needs a strategy of one machine. "
+            f"Received: {type(strategy).__name__}"
+        )
+    with strategy.scope():
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+    attached, schedule = optimizer.attachment, optimizer.schedule
+    attached.keep_refreshed()
+
+    def step(data):
+        with optimizer.preconditioned_backward():
+            return model.train_step(data)
+
+    def factors(data):
+        attached.factor_program(*keras.utils.unpack_x_y_sample_weight(data))
+
+    # Given a list of one batch, Keras' own step takes no iterator.
+    take_step = model._make_function(step)
+    take_factors = _on_replicas(model, factors)
+
+    def train_batch(data):
+        if attached.rows_hint is None:
+            attached.rows_hint = _replica_batch_size(data, strategy)
+        batch = int(keras.ops.convert_to_numpy(optimizer.schedule_step()))
+        do(schedule.before(batch), data)
+        outputs = take_step([data])
+        do(schedule.after(batch), data)
+        return outputs
+
+    def do(work, data):
+        if work.factors:
+            with tensorflow_backend.full_precision():
+                take_factors(data)
+        if work.inverses:
+            optimizer.update_inverses(work.inverses)
+        if work:
+            optimizer.warn_of_events()
+
+    def train_function(iterator):
+        outputs = train_batch(next(iterator))
+        for data in fitting.batches(iterator, model.steps_per_execution - 1):
+            outputs = train_batch(data)
+        return outputs
+
+    model.train_function = train_function
+
+
+def _on_replicas(model, function):
+    """Returns a function of a batch that runs on every replica, compiled."""
+    strategy = model.distribute_strategy
+
+    def on_replicas(data):
+        strategy.run(function, args=(data,))
+
+    if not model.run_eagerly:
+        on_replicas = tf.function(
+            on_replicas, reduce_retracing=True, jit_compile=model.jit_compile
+        )
+    return model._autoconvert_optionals(on_replicas)
+
+
+def _replica_batch_size(data, strategy):
+    inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+    first = keras.tree.flatten(inputs)[0]
+    return strategy.experimental_local_results(first)[0].shape[0]
