@@ -1,12 +1,10 @@
 """The bond between a KFAC and a model: hooks, compiled programs, `fit`."""
 
 import functools
-import math
 
 import keras
 from keras import ops
 
-from tfwd.kfac import backward
 from tfwd.kfac import capture
 from tfwd.kfac import curvature as curvature_lib
 from tfwd.kfac import fitting
@@ -26,7 +24,6 @@ class Attachment:
 
     Args:
         optimizer: The `KFAC`.
-        backend: `tensorflow_backend` or `jax_backend`.
         model: The model, whose layers are hooked from now on.
         loss: A Keras loss, or None for the compiled one.
         blocks: The blocks of the model.
@@ -36,12 +33,12 @@ class Attachment:
             traced for batches of any size; None if not known.
     """
 
-    def __init__(self, optimizer, backend, model, loss, blocks):
+    def __init__(self, optimizer, model, loss, blocks):
         self.model = model
         self.blocks = blocks
         self.rows_hint = None
         self._optimizer = optimizer
-        self._backend = backend
+        self._backend = optimizer.backend
         self._loss = loss
         self._numbers = {id(b.layer): i for i, b in enumerate(blocks)}
         self._refreshed = False
@@ -49,7 +46,8 @@ class Attachment:
         for block in blocks:
             capture.install(block.layer, optimizer)
         fitting.install(
-            model, functools.partial(fit_lib.make_train_function, model, optimizer)
+            model,
+            functools.partial(fit_lib.make_train_function, model, optimizer),
         )
 
     def remove(self):
@@ -155,22 +153,6 @@ class Attachment:
                     "Received: inverses that were never computed"
                 )
             self._refreshed = True
-
-    def backward_is_cheaper(self, number, inputs):
-        """Tells whether backpropagation should precondition a layer."""
-        block = self.blocks[number]
-        if block.kind != "dense" or any(
-            getattr(variable, "regularizer", None) is not None
-            for variable in block.variables
-        ):
-            return False
-        sizes = [self.rows_hint if n is None else n for n in inputs.shape[:-1]]
-        if sizes[0] is None or None in sizes:
-            return False
-        shapes = block.factor_shapes
-        return backward.is_cheaper(
-            math.prod(sizes), shapes[0][-1], shapes[1][-1]
-        )
 
     def _add(self, batch, step, first_example, decay, share):
         optimizer = self._optimizer

@@ -12,11 +12,12 @@ gradient V itself is then never formed, so whatever needs it (clipping, L2, the
 KL clip) needs the left side.
 """
 
+import math
+
 import keras
 from keras import ops
 
 from tfwd.kfac import capture
-
 
 
 def is_cheaper(rows, n, m):
@@ -24,6 +25,45 @@ def is_cheaper(rows, n, m):
     factored = rows * (n * n + m * m + n * m)
     plain = rows * n * m + n * n * m + n * m * m
     return factored < plain
+
+
+class Listener:
+    """Chooses the layers whose gradients arrive preconditioned.
+
+    Args:
+        attached: The `attachment.Attachment`.
+        state: The `state.CurvatureState`.
+        values: {id of a variable: its value}, where variables hold none.
+    """
+
+    def __init__(self, attached, state, values):
+        self._attached = attached
+        self._state = state
+        self._values = values
+        # By the first call of a layer: U sums over calls as V does, but the
+        # two cannot be mixed.
+        self._chosen = {}
+
+    def has_done(self, number):
+        """Tells whether the gradients of a block are U already."""
+        return self._chosen.get(number, False)
+
+    def __call__(self, layer, linear, activation, inputs):
+        """Returns the layer's output."""
+        number = self._attached.number_of(layer)
+        if number is None:
+            return activation(linear(inputs))
+        block = self._attached.blocks[number]
+        if number not in self._chosen:
+            rows = _rows(inputs, self._attached.rows_hint)
+            self._chosen[number] = _suits(block, rows)
+        if not self._chosen[number]:
+            return activation(linear(inputs))
+        inverses = [
+            ops.convert_to_tensor(self._values.get(id(variable), variable))
+            for (variable,) in self._state.inverses_of(number)
+        ]
+        return call(block, linear, activation, inputs, inverses)
 
 
 def call(block, linear, activation, inputs, inverses):
@@ -54,6 +94,23 @@ def call(block, linear, activation, inputs, inverses):
     return activation(_with_gradient(block, z, trained, operands))
 
 
+def _suits(block, rows):
+    if block.kind != "dense" or rows is None:
+        return False
+    # A regularizer's gradient would reach the kernel unpreconditioned.
+    if any(variable.regularizer is not None for variable in block.variables):
+        return False
+    a, g = block.factor_shapes
+    return is_cheaper(rows, a[-1], g[-1])
+
+
+def _rows(inputs, rows_hint):
+    sizes = list(inputs.shape[:-1])
+    if sizes[0] is None:
+        sizes[0] = rows_hint
+    return None if None in sizes else math.prod(sizes)
+
+
 def _with_gradient(block, z, trained, operands):
     on_tensorflow = keras.backend.backend() == "tensorflow"
 
@@ -77,7 +134,11 @@ def _with_gradient(block, z, trained, operands):
             ]
             if on_tensorflow:
                 return g, *updates, *[None] * len(operands)
-            return g, *updates, *map(ops.zeros_like, (inputs, inverse_a, inverse_g))
+            return (
+                g,
+                *updates,
+                *map(ops.zeros_like, (inputs, inverse_a, inverse_g)),
+            )
 
         return ops.copy(z), grad
 

@@ -95,7 +95,9 @@ def inverted(backend, unit, factors, diagonals, damping, damping_mode):
         return _with_retry(
             backend,
             lambda: _eigen(backend, factor, dtype),
-            lambda: _eigen(backend, ops.cast(factor, backend.widest_float()), dtype),
+            lambda: _eigen(
+                backend, ops.cast(factor, backend.widest_float()), dtype
+            ),
         )
     added = damping
     if len(factors) == 2:
@@ -144,6 +146,8 @@ def _with_retry(backend, first, second):
     result = first()
     good = all_finite(result)
     result = backend.condition(good, lambda: result, second)
-    return list(result), ops.logical_not(good), ops.logical_not(
-        all_finite(result)
+    return (
+        list(result),
+        ops.logical_not(good),
+        ops.logical_not(all_finite(result)),
     )

@@ -168,4 +168,6 @@ class CurvatureState:
         """Adds the number of true flags to a counter."""
         counter = self.events[event]
         value = ops.convert_to_tensor(counter)
-        counter.assign(value + ops.cast(ops.sum(ops.cast(flags, "int32")), value.dtype))
+        counter.assign(
+            value + ops.cast(ops.sum(ops.cast(flags, "int32")), value.dtype)
+        )

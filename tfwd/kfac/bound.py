@@ -1,0 +1,357 @@
+"""An optimizer that is attached to a model and keeps the model's curvature."""
+
+import warnings
+
+import keras
+from keras import ops
+
+from tfwd.kfac import attachment as attachment_lib
+from tfwd.kfac import curvature as curvature_lib
+from tfwd.kfac import inverses
+from tfwd.kfac import registration
+from tfwd.kfac import schedule as schedule_lib
+from tfwd.kfac import state as state_lib
+from tfwd.optimizers import arguments
+from tfwd.optimizers import base
+from tfwd.optimizers import policy
+
+if keras.backend.backend() == "tensorflow":
+    from tfwd.kfac import tensorflow_backend as backend_lib
+elif keras.backend.backend() == "jax":
+    from tfwd.kfac import jax_backend as backend_lib
+else:
+    backend_lib = None
+
+UPDATE_ORDERS = ("algorithm", "authors")
+UNSUPPORTED = ("error", "sgd")
+
+# Sampled vectors of a cold start: far from any step of the training.
+_COLD_START_STEP = 2**30
+
+
+class CurvatureOptimizer(base.Optimizer):
+    """Holds factors and inverses, and says when they are due.
+
+    What is done with them is for the leaf: `tfwd.KFAC`, which documents the
+    arguments.
+    """
+
+    def __init__(
+        self,
+        learning_rate,
+        weight_decay,
+        *,
+        curvature,
+        damping,
+        damping_mode,
+        factor_decay,
+        factor_every,
+        inverse_every,
+        stagger_inverses,
+        curvature_scale,
+        estimation,
+        on_unsupported,
+        update_order,
+        seed,
+        **policy_arguments,
+    ):
+        """Checks and keeps the arguments."""
+        if backend_lib is None:
+            raise ValueError(
+                "KFAC needs the backend tensorflow or jax. Received: "
+                f"{keras.backend.backend()}"
+            )
+        choice = arguments.check_choice
+        choice("curvature", curvature, curvature_lib.CURVATURES)
+        choice("damping_mode", damping_mode, inverses.DAMPING_MODES)
+        choice("estimation", estimation, curvature_lib.ESTIMATIONS)
+        choice("on_unsupported", on_unsupported, UNSUPPORTED)
+        choice("update_order", update_order, UPDATE_ORDERS)
+        if not isinstance(
+            damping, keras.optimizers.schedules.LearningRateSchedule
+        ):
+            arguments.check_positive("damping", damping)
+        if curvature_scale is not None:
+            arguments.check_positive("curvature_scale", curvature_scale)
+        arguments.check_decay_rate("factor_decay", factor_decay)
+        arguments.check_whole("factor_every", factor_every, 1)
+        arguments.check_whole("inverse_every", inverse_every, 1)
+        arguments.check_whole("seed", seed, 0)
+        super().__init__(learning_rate, weight_decay, **policy_arguments)
+        self.curvature = curvature
+        self.damping = damping
+        self.damping_mode = damping_mode
+        self.factor_decay = factor_decay
+        self.factor_every = factor_every
+        self.inverse_every = inverse_every
+        self.stagger_inverses = stagger_inverses
+        self.curvature_scale = curvature_scale
+        self.estimation = estimation
+        self.on_unsupported = on_unsupported
+        self.update_order = update_order
+        self.seed = seed
+        self.backend = backend_lib
+        self.strategy = backend_lib.strategy_in_force()
+        # What was attached, if anything; and what a saved one was attached to.
+        self._attached = None
+        self._report = None
+        self._state = None
+        self._cold_started = False
+        self._reported_events = set()
+
+    def attach(self, model, loss=None):
+        """Hooks the layers of a model, once, and says what was found.
+
+        Call it again after `keras.saving.load_model`: factors and inverses go
+        on from what was saved. An optimizer that is not built yet may be
+        attached to another model; the first one is detached.
+
+        Args:
+            model: A built model.
+            loss: A Keras loss; by default the one that is compiled when the
+                first factors are computed.
+
+        Returns:
+            A `registration.Report`; print it to see layers, blocks, factor
+            sizes and bytes.
+
+        Raises:
+            ValueError: If the model is not built, has a layer that is not
+                supported, or is not the one that the factors belong to.
+        """
+        if not model.built:
+            raise ValueError(
+                "`attach(model)` needs a built model; call it on a batch "
+                f"first. Received: {model.name}, built={model.built}"
+            )
+        blocks, report = registration.of_model(model, self.on_unsupported)
+        if not blocks:
+            raise ValueError(
+                "KFAC needs a model with at least one supported trainable "
+                f"layer. Received: {model.name}"
+            )
+        if self._state is not None or (
+            self._report is not None and self._attached is None
+        ):
+            registration.check_same(self._report, report)
+        if self.built:
+            self._check_same_variables(model)
+        self.detach()
+        self._report = report
+        self._attached = attachment_lib.Attachment(self, model, loss, blocks)
+        return report
+
+    def detach(self):
+        """Removes the hooks from the model, if there are any."""
+        if self._attached is not None:
+            self._attached.remove()
+            self._attached = None
+
+    def build(self, variables):
+        """Creates factors and inverses.
+
+        Raises:
+            ValueError: If no model is attached and none was saved.
+        """
+        if self._report is None:
+            raise ValueError(
+                "KFAC needs `optimizer.attach(model)` before the first step. "
+                "Received: no attached model"
+            )
+        super().build(variables)
+        self._state = state_lib.CurvatureState(
+            backend_lib,
+            self.add_variable,
+            self._report.records,
+            self.damping_mode,
+        )
+
+    @property
+    def attachment(self):
+        """The `attachment.Attachment` to a model.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        if self._attached is None:
+            raise ValueError(
+                "KFAC needs `optimizer.attach(model)` before the first step, "
+                "and again after loading. Received: no attached model"
+            )
+        return self._attached
+
+    @property
+    def report(self):
+        """The `registration.Report` of the model, None before `attach`."""
+        return self._report
+
+    @property
+    def schedule(self):
+        """The `schedule.Schedule` of factors and inverses."""
+        units = self.curvature_state().units
+        slots = (0,) * len(units)
+        if self.stagger_inverses:
+            costs = [unit.cost for unit in units]
+            slots = schedule_lib.staggered_slots(costs, self.inverse_every)
+        return schedule_lib.Schedule(
+            slots,
+            self.factor_every,
+            self.inverse_every,
+            self.update_order == "authors",
+            self._cold_started,
+            self.gradient_accumulation_steps or 1,
+        )
+
+    def curvature_state(self):
+        """Returns the `state.CurvatureState`, which it creates if need be."""
+        if self._state is None:
+            variables = self.attachment.model.trainable_variables
+            self.build(variables)
+        return self._state
+
+    def update_factors(self, inputs, targets=None, sample_weight=None):
+        """Adds a batch to the averages of the factors.
+
+        In replica context with the replica's part of the batch, or eagerly.
+
+        Args:
+            inputs: Inputs of the model.
+            targets: Labels; needed for the empirical Fisher alone.
+            sample_weight: None, or weights as `fit` takes them.
+        """
+        self.attachment.update_factors(inputs, targets, sample_weight)
+
+    def update_inverses(self, units=None):
+        """Inverts the factors, or those of the units that `schedule` names."""
+        if units is None:
+            units = range(len(self.curvature_state().units))
+        if len(units):
+            self.attachment.update_inverses(tuple(units))
+
+    def cold_start(self, dataset):
+        """Averages the factors over a pass with frozen weights, and inverts.
+
+        Args:
+            dataset: Iterable of batches: inputs, or (inputs, targets) or
+                (inputs, targets, sample_weight).
+
+        Raises:
+            ValueError: If there is no batch.
+
+        References:
+            The initialization of the published code of Zhang et al. 2019.
+        """
+        attached = self.attachment
+        count = 0
+        for batch in dataset:
+            attached.average_factors(
+                *keras.utils.unpack_x_y_sample_weight(batch),
+                float(count),
+                _COLD_START_STEP + count,
+            )
+            count += 1
+        if not count:
+            raise ValueError("`dataset` must hold a batch. Received: none")
+        self.update_inverses()
+        self._cold_started = True
+
+    def factors(self):
+        """Returns {layer name: (A, G)} as arrays, debiased.
+
+        A = Σ a aᵀ/(BT) and G = Σ g gᵀ/(BT) over B examples and T positions;
+        the block is T·A ⊗ G. One factor F where a block has one.
+        """
+        state = self.curvature_state()
+        positions = backend_lib.value_of(state.positions)
+        result = {}
+        for number, record in enumerate(self._report.records):
+            factors = [backend_lib.value_of(f) for f in state.debiased(number)]
+            if len(factors) == 2:
+                factors[1] = factors[1] / positions[number].astype(
+                    factors[1].dtype
+                )
+            result[record.layer] = tuple(factors)
+        return result
+
+    def summary(self, print_fn=print):
+        """Prints the registration, and the failures so far."""
+        if self._report is None:
+            raise ValueError(
+                "`summary()` needs `attach(model)`. Received: no attached model"
+            )
+        print_fn(str(self._report))
+        for name, count in self.events().items():
+            if count:
+                print_fn(f"{name}: {count} ({state_lib.EVENTS[name]})")
+
+    def events(self, optimizer_variables=None):
+        """Returns {name: count} of the failures so far, as ints.
+
+        Args:
+            optimizer_variables: The values of `optimizer.variables` in a
+                stateless (JAX) loop.
+        """
+        if self._state is None:
+            return dict.fromkeys(state_lib.EVENTS, 0)
+        counters = self._state.events
+        if optimizer_variables is not None:
+            numbers = {id(v): i for i, v in enumerate(self.variables)}
+            counters = {
+                name: optimizer_variables[numbers[id(counter)]]
+                for name, counter in counters.items()
+            }
+        return {
+            name: int(backend_lib.value_of(counter))
+            for name, counter in counters.items()
+        }
+
+    def warn_of_events(self, optimizer_variables=None):
+        """Warns of each kind of failure, once; arguments as of `events`."""
+        for name, count in self.events(optimizer_variables).items():
+            if count and name not in self._reported_events:
+                self._reported_events.add(name)
+                warnings.warn(
+                    f"{self.name}: {state_lib.EVENTS[name]} ({name}: {count}).",
+                    stacklevel=2,
+                )
+
+    def damping_now(self):
+        """Returns λ in the step to come, a scalar tensor."""
+        value = self.damping
+        if callable(value):
+            value = value(self.schedule_step())
+        return ops.cast(value, policy.scalar_dtype())
+
+    def get_config(self):
+        """Returns the arguments and, once attached, the registration."""
+        config = super().get_config()
+        if callable(self.damping):
+            config["damping"] = keras.saving.serialize_keras_object(
+                self.damping
+            )
+        if self._report is not None:
+            config["registration"] = registration.as_config(self._report)
+        return config
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Makes an optimizer that `attach` binds to a model again."""
+        config = dict(config)
+        saved = config.pop("registration", None)
+        if isinstance(config.get("damping"), dict):
+            config["damping"] = keras.saving.deserialize_keras_object(
+                config["damping"], custom_objects
+            )
+        optimizer = super().from_config(config, custom_objects)
+        if saved is not None:
+            optimizer._report = registration.from_config(saved)
+        return optimizer
+
+    def _check_same_variables(self, model):
+        known = [id(variable) for variable in self.model_variables()]
+        if known != [id(variable) for variable in model.trainable_variables]:
+            raise ValueError(
+                "A built KFAC can be attached to models of the same trainable "
+                "variables only; make a new optimizer for another model. "
+                f"Received: {model.name}"
+            )
