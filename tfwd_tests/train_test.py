@@ -19,6 +19,10 @@ from tfwd.training import output
 
 ROOT = pathlib.Path(__file__).parents[1]
 QUICK = ["--epochs=2", "--hidden_units=16", "--train_fraction=0.3"]
+KFAC = [
+    *("--optimizer=kfac", "--learning_rate=0.02", "--damping=0.03"),
+    *("--factor_every=2", "--inverse_every=4", "--cold_start"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +138,21 @@ def test_evaluation_prints_the_table_again_and_writes_nothing(capsys):
     assert (files(), files("a")) == before
 
 
-def test_two_replicas_train_to_the_same_losses_as_one():
+def test_kfac_learns_and_lists_the_layers_it_covers():
+    arguments = [*KFAC, "--epochs=5", "--output_dir=a"]
+    assert train.main([*QUICK, *arguments]) == 0
+    assert rows("a")[-1]["train_accuracy"] > 0.8
+    described = json.loads(pathlib.Path("a/run.json").read_text())
+    registration = "\n".join(described["registration"])
+    for layer in ("hidden1", "hidden2", "logits"):
+        assert layer in registration
+    assert described["optimizer"]["config"]["damping"] == 0.03
+    model = keras.saving.load_model("a/final.keras")
+    assert int(model.optimizer.iterations) == rows("a")[-1]["step"]
+
+
+@pytest.mark.parametrize("optimizer", [[], KFAC], ids=["first_order", "kfac"])
+def test_two_replicas_train_to_the_same_losses_as_one(optimizer):
     losses = {}
     for count in (1, 2):
         arguments = [
@@ -144,6 +162,7 @@ def test_two_replicas_train_to_the_same_losses_as_one():
             # Batch statistics are those of each replica.
             "--nobatch_norm",
             "--epochs=3",
+            *optimizer,
         ]
         assert train.main([*QUICK, *arguments]) == 0
         losses[count] = [
@@ -161,12 +180,15 @@ def test_mirrored_batch_norm_model_evaluates_alike_from_its_file(capsys):
     assert capsys.readouterr().out in trained
 
 
-def test_replay_under_deterministic_gives_the_same_bytes(tmp_path):
+@pytest.mark.parametrize(
+    "optimizer", [["--optimizer=sgds"], KFAC], ids=["sgds", "kfac"]
+)
+def test_replay_under_deterministic_gives_the_same_bytes(tmp_path, optimizer):
     # In a process of its own: determinism cannot be switched off again.
-    program = """
+    program = f"""
 import sys
 from tfwd import train
-base = ["--deterministic", "--epochs=2", "--seed=3", "--optimizer=sgds"]
+base = ["--deterministic", "--epochs=2", "--seed=3", *{optimizer}]
 assert train.main([*base, "--output_dir=a"]) == 0
 assert train.main(["--flagfile=a/flags.txt", "--output_dir=b"]) == 0
 assert train.main([*base, "--seed=4", "--output_dir=c"]) == 0
@@ -223,6 +245,9 @@ assert train.main([*base, "--seed=4", "--output_dir=c"]) == 0
         (["--model=vgg11"], ["vgg11", "32"]),
         (["--augment"], ["augment"]),
         (["--mode=eval", "--model_file=a.keras"], ["--model_file", "a.keras"]),
+        (["--damping=1"], ["--damping", "--optimizer=adams", "1.0"]),
+        (["--cold_start"], ["--cold_start", "--optimizer=kfac", "True"]),
+        (["--optimizer=kfac", "--kl_clip=0"], ["--kl_clip", "above 0", "0"]),
         (["--no_such_flag"], ["no_such_flag"]),
         (["--epochs=many"], ["--epochs", "many"]),
         (["--decay_epochs=a"], ["--decay_epochs", "--decay_epochs=a"]),

@@ -134,11 +134,7 @@ def _with_gradient(block, z, trained, operands):
             ]
             if on_tensorflow:
                 return g, *updates, *[None] * len(operands)
-            return (
-                g,
-                *updates,
-                *map(ops.zeros_like, (inputs, inverse_a, inverse_g)),
-            )
+            return g, *updates, *map(ops.zeros_like, operands)
 
         return ops.copy(z), grad
 

@@ -3,10 +3,11 @@
 A hook stands in for `layer.call`, as an attribute of the instance: Keras saves,
 clones and exports the layer as if it were not there, and copies carry none. It
 does nothing unless somebody listens in the same thread; the replicas of
-`MirroredStrategy` are threads, which take turns at every collective. The gradient
-that a curvature needs is that of the pre-activation, so a fused activation
-(`Dense(64, activation="relu")`) is blanked during the call and applied
-afterwards. Every private name of Keras (3.15) about layers is in this file.
+`MirroredStrategy` are threads, which take turns at every collective. The
+gradient that a curvature needs is that of the pre-activation, so a fused
+activation (`Dense(64, activation="relu")`) is blanked during the call and
+applied afterwards. Every private name of Keras (3.15) about layers is in this
+file.
 """
 
 import contextlib

@@ -7,7 +7,7 @@ from tfwd.optimizers import initial_values
 
 EVENTS = {
     "dropped_statistics": "statistics of a layer were not finite and dropped",
-    "retried_inverses": "an inversion failed and was repeated with more damping",
+    "retried_inverses": "an inversion failed and was tried with more damping",
     "kept_inverses": "an inversion failed for good and the last one was kept",
     "skipped_steps": "a gradient was not finite and the step was skipped",
 }

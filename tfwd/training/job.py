@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfwd import data
+from tfwd import kfac
 from tfwd import models
 from tfwd.training import optimizer as optimizer_lib
 from tfwd.training import output
@@ -25,13 +26,18 @@ class Batches:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What training needs; `training.steps` is the number of one epoch."""
+    """What training needs.
+
+    `training.steps` is the number of one epoch, `registration` the report of
+    K-FAC's `attach`, None for other optimizers.
+    """
 
     settings: settings_lib.Settings
     strategy: tf.distribute.Strategy
     plan: optimizer_lib.Plan
     model: keras.Model
     optimizer: keras.optimizers.Optimizer
+    registration: object | None
     training: Batches
     evaluation: dict[str, Batches]
     folder: pathlib.Path
@@ -83,13 +89,17 @@ def prepare(settings):
             hidden_layers=settings.hidden_layers,
             hidden_units=settings.hidden_units,
         )
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         optimizer = plan.create()
+        registration = None
+        if isinstance(optimizer, kfac.KFAC):
+            registration = optimizer.attach(model, loss=loss)
         optimizer.build(model.trainable_variables)
         # Not used by the loop: the saved model holds the optimizer's state
         # and can be evaluated by whoever loads it.
         model.compile(
             optimizer=optimizer,
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            loss=loss,
             metrics=["accuracy"],
         )
     evaluation = evaluation_batches(settings, splits, strategy)
@@ -100,6 +110,7 @@ def prepare(settings):
         plan,
         model,
         optimizer,
+        registration,
         training,
         evaluation,
         folder,

@@ -78,7 +78,9 @@ def read(path):
         ]
 
 
-def description(version, strategy, model, optimizer, selection):
+def description(
+    version, strategy, model, optimizer, selection, registration=None
+):
     """What is worth knowing of a run beyond its flags, ready for JSON.
 
     Args:
@@ -87,10 +89,12 @@ def description(version, strategy, model, optimizer, selection):
         model: The built model.
         optimizer: The optimizer, built on the model's trainable variables.
         selection: The metric by which best.keras is chosen.
+        registration: What K-FAC's `attach` reported; None for others.
 
     Returns:
         A dict of versions, devices, parameter counts, the optimizer's config,
-        and the paths that decay (with the factor of lambda) or do not.
+        the paths that decay (with the factor of lambda) or do not, and the
+        lines of the registration.
     """
     factors = dict(
         zip(
@@ -118,6 +122,9 @@ def description(version, strategy, model, optimizer, selection):
         "decayed": {path: each for path, each in factors.items() if each},
         "excluded": [path for path, each in factors.items() if not each],
         "best_by": selection,
+        "registration": str(registration).splitlines()
+        if registration is not None
+        else None,
     }
 
 

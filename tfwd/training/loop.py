@@ -12,6 +12,8 @@ import time
 import keras
 import tensorflow as tf
 
+from tfwd.training import curvature
+
 
 class NonFiniteLossError(ValueError):
     """The loss or the weights stopped being numbers."""
@@ -33,8 +35,9 @@ class Loop:
         self.optimizer = optimizer
         self.steps_per_loop = steps_per_loop
         self.step = 0
-        self._traced = False
+        self.curvature = curvature.of(strategy, optimizer)
         self._train = tf.function(self._train_steps)
+        self._train_one = tf.function(self._global_step)
         self._evaluate = tf.function(self._evaluation_steps)
 
     def train(self, iterator, num_steps, on_progress=lambda done, means: None):
@@ -48,8 +51,8 @@ class Loop:
 
         Returns:
             train_loss and train_accuracy, averaged over the examples while
-            training, and examples_per_second without the first call, which
-            traces (`None` if there was no other).
+            training, and examples_per_second without the calls that traced
+            a program (`None` if there was no other).
 
         Raises:
             NonFiniteLossError: A step's loss was NaN or infinite.
@@ -58,14 +61,13 @@ class Loop:
         timed_examples, timed_seconds = 0.0, 0.0
         done = 0
         while done < num_steps:
-            count = min(self.steps_per_loop, num_steps - done)
-            start = time.perf_counter()
-            sums, bad = self._train(iterator, tf.constant(count))
+            limit = min(self.steps_per_loop, num_steps - done)
+            start, traces = time.perf_counter(), self._traces()
+            count, sums, bad = self._advance(iterator, limit)
             before, seen = totals.examples, totals.add(sums)
-            if self._traced:
+            if self._traces() == traces:
                 timed_seconds += time.perf_counter() - start
                 timed_examples += seen - before
-            self._traced = True
             if bad >= 0:
                 raise NonFiniteLossError(
                     f"The training loss was not finite in step "
@@ -110,30 +112,56 @@ class Loop:
             if len(local) > 1 and local[0].dtype.is_floating:
                 variable.assign(tf.add_n(local) / len(local))
 
+    def _advance(self, iterator, limit):
+        """Up to `limit` plain steps, or one step with its curvature work.
+
+        Returns:
+            Steps taken, the sums over their examples, and the first of them,
+            from 0, whose loss was not finite (-1 if none).
+        """
+        count = self.curvature.plain_steps(self.step, limit)
+        if count:
+            return count, *self._train(iterator, tf.constant(count))
+        batch = next(iterator)
+        self.curvature.before(self.step, batch)
+        sums, is_bad = self._train_one(batch)
+        self.curvature.after(self.step, batch)
+        return 1, sums, 0 if is_bad else -1
+
+    def _traces(self):
+        return self.curvature.kinds_done + sum(
+            each.experimental_get_tracing_count()
+            for each in (self._train, self._train_one)
+        )
+
     def _train_steps(self, iterator, count):
         sums = tf.zeros(3)
         bad = tf.constant(-1)
         for step in tf.range(count):
-            local = self.strategy.run(self._train_step, (next(iterator),))
-            totals = self.strategy.reduce("SUM", local, axis=None)
-            is_bad = ~tf.math.is_finite(totals[0])
+            added, is_bad = self._global_step(next(iterator))
             bad = tf.where(is_bad & (bad < 0), step, bad)
-            sums += totals[1:]
+            sums += added
         return sums, bad
+
+    def _global_step(self, batch):
+        local = self.strategy.run(self._train_step, (batch,))
+        totals = self.strategy.reduce("SUM", local, axis=None)
+        return totals[1:], ~tf.math.is_finite(totals[0])
 
     def _train_step(self, batch):
         images, labels, weights = batch
-        with tf.GradientTape() as tape:
-            logits = self.model(images, training=True)
-            losses = _cross_entropy(labels, logits)
-            loss = tf.reduce_sum(weights * losses)
-            if self.model.losses:
-                penalty = tf.add_n(self.model.losses)
-                loss += penalty / self.strategy.num_replicas_in_sync
-            scaled = self.optimizer.scale_loss(loss)
-        variables = self.model.trainable_variables
-        gradients = tape.gradient(scaled, variables)
-        self.optimizer.apply(gradients, variables)
+        with self.curvature.backward():
+            with tf.GradientTape() as tape:
+                logits = self.model(images, training=True)
+                losses = _cross_entropy(labels, logits)
+                loss = tf.reduce_sum(weights * losses)
+                if self.model.losses:
+                    penalty = tf.add_n(self.model.losses)
+                    loss += penalty / self.strategy.num_replicas_in_sync
+                scaled = self.optimizer.scale_loss(loss)
+            variables = self.model.trainable_variables
+            gradients = tape.gradient(scaled, variables)
+            self.optimizer.apply(gradients, variables)
         return tf.concat([[loss], _sums(labels, logits, losses)], 0)
 
     def _evaluation_steps(self, iterator, count):

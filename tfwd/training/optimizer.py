@@ -5,17 +5,18 @@ import inspect
 
 import keras
 
+from tfwd import kfac
 from tfwd import optimizers
 from tfwd.optimizers import scaling
 from tfwd.optimizers import schedules
 from tfwd.training import rules
 
+OPTIMIZERS = {**optimizers.OPTIMIZERS, "kfac": kfac.KFAC}
+
+# The seed is that of the whole run, whatever optimizer takes it.
 _HYPERPARAMETERS = sorted(
-    {
-        name
-        for cls in optimizers.OPTIMIZERS.values()
-        for name in cls.hyperparameters
-    }
+    {name for cls in OPTIMIZERS.values() for name in cls.hyperparameters}
+    - {"seed"}
 )
 _KERAS_ARGUMENTS = (
     "clipnorm",
@@ -60,7 +61,7 @@ def check(settings):
     Raises:
         ValueError: A flag that this optimizer does not take; names both.
     """
-    cls = optimizers.OPTIMIZERS[settings.optimizer]
+    cls = OPTIMIZERS[settings.optimizer]
     for name in _HYPERPARAMETERS:
         value = getattr(settings, name)
         if value is not None and name not in cls.hyperparameters:
@@ -70,6 +71,12 @@ def check(settings):
                 f"takes {', '.join(cls.hyperparameters)}",
                 value,
             )
+    if settings.cold_start is not None and settings.optimizer != "kfac":
+        rules.refuse(
+            "cold_start",
+            f"needs --optimizer=kfac, not --optimizer={settings.optimizer}",
+            settings.cold_start,
+        )
     mode = settings.weight_decay_mode
     if mode is not None and mode not in cls.weight_decay_modes:
         rules.refuse(
@@ -90,7 +97,7 @@ def plan(settings, steps_per_epoch):
     Returns:
         A `Plan`.
     """
-    cls = optimizers.OPTIMIZERS[settings.optimizer]
+    cls = OPTIMIZERS[settings.optimizer]
     rate = settings.learning_rate
     if rate is None:
         rate = _default_learning_rate(cls)

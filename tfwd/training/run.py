@@ -1,5 +1,6 @@
 """A run: epochs of training, each followed by evaluation, a row and files."""
 
+import itertools
 import shutil
 import sys
 import time
@@ -35,6 +36,7 @@ def train(job):
                 job.model,
                 job.optimizer,
                 _best_by(job),
+                job.registration,
             )
         ),
     )
@@ -69,6 +71,10 @@ def _train_epochs(job, loop, writers):
     start = time.perf_counter()
     iterator = iter(job.training.dataset)
     best, overshot = None, False
+    if settings.cold_start:
+        print("Averaging K-FAC's factors over the first epoch")
+        batches = itertools.islice(job.training.dataset, job.training.steps)
+        loop.curvature.cold_start(batches)
     # The last good state, should the first epoch not end.
     output.replace(job.folder / "last.keras", job.model.save)
     for epoch in range(1, settings.epochs + 1):
@@ -93,6 +99,7 @@ def _train_epochs(job, loop, writers):
         loop_lib.check_finite(row, loop.step)
         bar(job.training.steps, measured, finalize=True)
         overshot = overshot or _report_overshoot(job)
+        loop.curvature.warn_of_failures()
         output.replace(job.folder / "last.keras", job.model.save)
         if best is None or row[_best_by(job)] > best:
             best = row[_best_by(job)]

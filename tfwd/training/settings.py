@@ -4,7 +4,7 @@ import dataclasses
 
 from tfwd import data
 from tfwd import models
-from tfwd import optimizers
+from tfwd.training import optimizer as optimizer_lib
 from tfwd.training import rules
 
 SCHEDULES = ("constant", "step", "cosine", "cosine_restarts")
@@ -40,7 +40,8 @@ class Settings:
     )
     seed: int = _setting(
         0,
-        "seed of initialization, example order and augmentation",
+        "seed of initialization, example order, augmentation and the labels "
+        "that kfac samples",
         at_least=0,
         below=2**32,
     )
@@ -104,7 +105,7 @@ class Settings:
     )
 
     optimizer: str = _setting(
-        "adams", "optimizer", choices=tuple(optimizers.OPTIMIZERS)
+        "adams", "optimizer", choices=tuple(optimizer_lib.OPTIMIZERS)
     )
     learning_rate: float | None = _setting(
         None, "learning rate; default: the optimizer's", at_least=0
@@ -127,7 +128,7 @@ class Settings:
         "'<path regular expression>=<factor>' scales lambda; may be repeated",
     )
     momentum: float | None = _setting(
-        None, "momentum of sgd, sgdw, sgds", at_least=0, below=1
+        None, "momentum of sgd, sgdw, sgds, kfac", at_least=0, below=1
     )
     dampening: float | None = _setting(
         None, "dampening of sgd, sgdw, sgds", at_least=0, at_most=1
@@ -164,6 +165,56 @@ class Settings:
     partial: float | None = _setting(None, "power of padam", at_least=0)
     initial_accumulator_value: float | None = _setting(
         None, "second moment of yogi before the first step", at_least=0
+    )
+    curvature: str | None = _setting(
+        None,
+        "what kfac's factors approximate",
+        choices=("fisher", "gauss_newton", "empirical"),
+    )
+    damping: float | None = _setting(
+        None, "damping of kfac's curvature", at_least=0
+    )
+    damping_mode: str | None = _setting(
+        None,
+        "damp each of kfac's factors, or the eigenvalues of their product",
+        choices=("factored", "eigen"),
+    )
+    factor_decay: float | None = _setting(
+        None, "decay rate of kfac's factors", at_least=0, below=1
+    )
+    factor_every: int | None = _setting(
+        None, "steps between updates of kfac's factors", at_least=1
+    )
+    inverse_every: int | None = _setting(
+        None, "steps between updates of their inverses", at_least=1
+    )
+    kl_clip: float | None = _setting(
+        None, "bound of kfac's step in the metric of its curvature", above=0
+    )
+    stagger_inverses: bool | None = _setting(
+        None, "spread the inverses of kfac's layers over the steps"
+    )
+    curvature_scale: float | None = _setting(
+        None, "multiplies kfac's curvature", above=0
+    )
+    estimation: str | None = _setting(
+        None,
+        "kfac's curvature from one sample of each output, or from all",
+        choices=("sampled", "exact"),
+    )
+    on_unsupported: str | None = _setting(
+        None,
+        "what kfac does with layers that it does not know",
+        choices=("error", "sgd"),
+    )
+    update_order: str | None = _setting(
+        None,
+        "factors and inverses before the step (algorithm) or after (authors)",
+        choices=("algorithm", "authors"),
+    )
+    cold_start: bool | None = _setting(
+        None,
+        "average kfac's factors over the first epoch before the first step",
     )
     clipnorm: float | None = _setting(
         None, "bound of each gradient's 2-norm", above=0

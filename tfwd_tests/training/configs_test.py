@@ -1,9 +1,11 @@
 """The flagfiles in configs/: valid, and headed by what they are."""
 
+import dataclasses
 import pathlib
 
 import pytest
 
+from tfwd.optimizers import scaling
 from tfwd.training import flagfile
 from tfwd.training import optimizer as optimizer_lib
 from tfwd.training import settings as settings_lib
@@ -62,6 +64,78 @@ def test_stable_weight_decay_configs_are_appendix_b1(name, rate, decay):
         assert value == pytest.approx(rate * factor, rel=1e-6)
     assert settings.epochs == 200
     assert settings.augment and settings.batch_norm
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "decay", "clip", "damping"),
+    [
+        ("cifar10_vgg16_plain_kfac_f", 3e-4, 0, 1e-5, 1e-3),
+        ("cifar10_vgg16_plain_kfac_f_wd", 1e-3, 1, 1e-5, 1e-3),
+        ("cifar10_vgg16_plain_kfac_g", 0.03, 0, 1e-4, 1e-2),
+        ("cifar10_vgg16_plain_kfac_g_wd", 0.03, 0.03, 1e-3, 1e-2),
+        ("cifar10_vgg16_bn_kfac_f", 1e-3, 0, None, 1e-3),
+        ("cifar10_vgg16_bn_kfac_f_wd", 3e-3, 1, None, 1e-3),
+        ("cifar10_vgg16_bn_kfac_g", 0.1, 0, None, 1e-3),
+        ("cifar10_vgg16_bn_kfac_g_wd", 0.03, 0.03, None, 1e-3),
+        ("cifar10_vgg16_bn_augmented_kfac_f", 1e-3, 0, None, 1e-3),
+        ("cifar10_vgg16_bn_augmented_kfac_f_wd", 1e-3, 0.3, None, 1e-3),
+        ("cifar10_vgg16_bn_augmented_kfac_g", 0.03, 0, None, 1e-3),
+        ("cifar10_vgg16_bn_augmented_kfac_g_wd", 0.03, 0.01, None, 1e-3),
+        ("cifar100_vgg16_bn_augmented_kfac_f", 3e-3, 0, None, 1e-3),
+        ("cifar100_vgg16_bn_augmented_kfac_f_wd", 1e-3, 1, None, 1e-3),
+        ("cifar100_vgg16_bn_augmented_kfac_g", 0.1, 0, None, 1e-3),
+        ("cifar100_vgg16_bn_augmented_kfac_g_wd", 0.1, 0.01, None, 1e-3),
+    ],
+)
+def test_kfac_configs_are_those_published(name, rate, decay, clip, damping):
+    settings = parsed(f"three_mechanisms/{name}.flags")
+    made = optimizer_lib.plan(settings, STEPS).create().get_config()
+    gauss_newton = "_kfac_g" in name
+    expected = dict(
+        weight_decay=decay,
+        weight_decay_mode="decoupled",
+        momentum=0.9,
+        kl_clip=clip,
+        damping=damping,
+        damping_mode="factored",
+        factor_decay=0.95,
+        factor_every=10,
+        inverse_every=100,
+        curvature="gauss_newton" if gauss_newton else "fisher",
+        curvature_scale=2.0 if gauss_newton else None,
+        estimation="sampled",
+        update_order="authors",
+    )
+    assert {key: made[key] for key in expected} == expected
+    assert settings.learning_rate == rate
+    assert settings.cold_start
+    assert (settings.epochs, settings.decay_epochs) == (100, (40, 80))
+    assert settings.batch_norm == ("_bn_" in name)
+    assert settings.augment == ("augmented" in name)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "kfac_f", "kfac_g"])
+@pytest.mark.parametrize("mechanism", ["", "_l2", "_decoupled"])
+def test_narrow_configs_keep_the_values_of_the_full_ones(optimizer, mechanism):
+    base = f"three_mechanisms/cifar10_vgg16_plain_{optimizer}"
+    narrow = parsed(f"{base}{mechanism}_narrow.flags")
+    full = parsed(f"{base}{'_wd' if mechanism else ''}.flags")
+    differing = {
+        field.name
+        for field in dataclasses.fields(full)
+        if getattr(narrow, field.name) != getattr(full, field.name)
+    } - {"width", "train_fraction", "epochs", "decay_epochs"}
+    if mechanism == "_l2":
+        assert narrow.weight_decay_mode == "l2"
+        assert differing <= {"weight_decay_mode"}
+    elif optimizer == "sgd" and mechanism:
+        assert narrow.optimizer == "sgdw"
+        assert narrow.weight_decay == pytest.approx(
+            scaling.decoupled_from_stable(full.weight_decay, full.momentum)
+        )
+        assert differing == {"optimizer", "weight_decay", "weight_decay_mode"}
+    else:
+        assert differing == set()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import dataclasses
 import keras
 import pytest
 
-from tfwd import optimizers
 from tfwd.training import optimizer as optimizer_lib
 from tfwd.training import settings as settings_lib
 
@@ -25,6 +24,19 @@ OTHER_VALUES = {
     "initial_learning_rate": 0.5,
     "partial": 0.125,
     "initial_accumulator_value": 1e-5,
+    "curvature": "gauss_newton",
+    "damping": 0.01,
+    "damping_mode": "eigen",
+    "factor_decay": 0.9,
+    "factor_every": 5,
+    "inverse_every": 50,
+    "kl_clip": 1e-4,
+    "stagger_inverses": True,
+    "curvature_scale": 2.0,
+    "estimation": "exact",
+    "on_unsupported": "sgd",
+    "update_order": "authors",
+    "seed": 3,
 }
 
 
@@ -38,9 +50,9 @@ def values(schedule, steps):
     return [optimizer_lib.value_at(schedule, step) for step in steps]
 
 
-@pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
+@pytest.mark.parametrize("name", optimizer_lib.OPTIMIZERS)
 def test_every_hyperparameter_has_a_flag_that_arrives(name):
-    cls = optimizers.OPTIMIZERS[name]
+    cls = optimizer_lib.OPTIMIZERS[name]
     for hyperparameter in cls.hyperparameters:
         value = OTHER_VALUES[hyperparameter]
         settings = settings_lib.Settings(
@@ -52,13 +64,18 @@ def test_every_hyperparameter_has_a_flag_that_arrives(name):
         assert made.get_config()[hyperparameter] == value
 
 
-@pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
+@pytest.mark.parametrize("name", optimizer_lib.OPTIMIZERS)
 def test_flags_that_are_not_given_leave_the_optimizers_defaults(name):
     made = planned(optimizer=name, weight_decay=0.0).create()
-    default = optimizers.OPTIMIZERS[name](weight_decay=0.0)
+    default = optimizer_lib.OPTIMIZERS[name](weight_decay=0.0)
     # Keras numbers the names of optimizers.
     configs = [{**each.get_config(), "name": None} for each in (made, default)]
     assert configs[0] == configs[1]
+
+
+def test_seed_of_the_run_is_refused_by_no_optimizer():
+    for name in optimizer_lib.OPTIMIZERS:
+        optimizer_lib.check(settings_lib.Settings(optimizer=name, seed=3))
 
 
 def test_keras_arguments_arrive():
@@ -96,6 +113,12 @@ def test_exclusions_and_multipliers_arrive():
         ("adai", "beta_1", 0.9),
         ("adamw", "weight_decay_mode", "l2"),
         ("sgd", "weight_decay_mode", "elementwise"),
+        ("sgd", "damping", 1e-3),
+        ("adams", "curvature", "fisher"),
+        ("adams", "stagger_inverses", False),
+        ("adams", "cold_start", True),
+        ("kfac", "nesterov", True),
+        ("kfac", "weight_decay_mode", "elementwise"),
     ],
 )
 def test_flag_of_another_optimizer_is_refused(optimizer, flag, value):

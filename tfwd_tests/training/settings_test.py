@@ -41,6 +41,17 @@ from tfwd.training import settings as settings_lib
         ("weight_decay_multiplier", ("bias=x",), "factor"),
         ("weight_decay_multiplier", ("bias=-1",), "factor"),
         ("gradient_accumulation_steps", 1, "at least 2"),
+        ("curvature", "hessian", "one of fisher, gauss_newton, empirical"),
+        ("damping", -1e-3, "at least 0"),
+        ("damping_mode", "none", "one of factored, eigen"),
+        ("factor_decay", 1.0, "below 1"),
+        ("factor_every", 0, "at least 1"),
+        ("inverse_every", 0, "at least 1"),
+        ("kl_clip", 0.0, "above 0"),
+        ("curvature_scale", 0.0, "above 0"),
+        ("estimation", "all", "one of sampled, exact"),
+        ("on_unsupported", "skip", "one of error, sgd"),
+        ("update_order", "paper", "one of algorithm, authors"),
     ],
 )
 def test_broken_rule_names_the_flag_the_rule_and_the_value(name, value, rule):
