@@ -6,7 +6,7 @@ if [[ ${1:-} == --help ]]; then
   cat <<'EOF'
 usage: launch/test.sh [PYTEST OPTIONS]
 
-Runs ruff, then pytest on the TensorFlow backend, then the optimizers and
+Runs ruff, then pytest on the TensorFlow backend, then optimizers, K-FAC and
 models again on JAX and, where it is installed, on torch. Options such as
 `-x` or `-k stable` go to every pytest run.
 
@@ -39,7 +39,7 @@ selected=$#
 "$python" -m ruff check tfwd tfwd_tests
 "$python" -m ruff format --check tfwd tfwd_tests
 run_tests tensorflow "$@"
-run_tests jax tfwd_tests/optimizers tfwd_tests/models "$@"
+run_tests jax tfwd_tests/optimizers tfwd_tests/kfac tfwd_tests/models "$@"
 if "$python" -c 'import torch' 2>/dev/null; then
   run_tests torch tfwd_tests/optimizers tfwd_tests/models "$@"
 fi

@@ -13,11 +13,12 @@ RULES = "@rules_python//python:{}.bzl"
 # Which other rooms the files of a room, or a file beside the rooms, may import.
 # `tfwd` is the public face, tfwd/__init__.py.
 ORDER = {
-    "tfwd": {"optimizers"},
+    "tfwd": {"kfac", "optimizers"},
     "data": set(),
+    "kfac": {"optimizers"},
     "models": set(),
     "optimizers": set(),
-    "training": {"tfwd", "data", "models", "optimizers"},
+    "training": {"tfwd", "data", "kfac", "models", "optimizers"},
     "train": {"training"},
 }
 

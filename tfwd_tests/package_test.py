@@ -41,7 +41,7 @@ def test_import_brings_the_optimizers_and_no_other_room():
         "tfwd.models\n"
         "print('tfwd.models' in sys.modules)\n"
     )
-    assert run_python(program) == ["optimizers", "True"]
+    assert run_python(program) == ["kfac", "optimizers", "True"]
 
 
 def test_optimizers_and_models_work_without_tensorflow():
@@ -74,7 +74,11 @@ def test_readme_example_runs(example, tmp_path, monkeypatch):
     exec(readme_examples()[example], {"__name__": "example"})
 
 
-CLASSES = [*tfwd.optimizers.OPTIMIZERS.values(), tfwd.OvershootWarning]
+CLASSES = [
+    *tfwd.optimizers.OPTIMIZERS.values(),
+    tfwd.KFAC,
+    tfwd.OvershootWarning,
+]
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
