@@ -1,8 +1,9 @@
 """Weight decay for Keras 3: chosen, exact and inspectable.
 
 Importing the package imports, and so registers with Keras, the optimizers,
-K-FAC among them. The other rooms (`tfwd.data`, `tfwd.models`, `tfwd.training`) are imported when
-they are first used, since some of them need TensorFlow.
+K-FAC among them. The other rooms (`tfwd.data`, `tfwd.models`,
+`tfwd.training`) are imported when they are first used, since some of them need
+TensorFlow.
 """
 
 import importlib

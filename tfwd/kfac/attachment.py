@@ -138,12 +138,16 @@ class Attachment:
         self._refreshed = True
 
     def check_refreshed(self):
-        """Checks that the inverses are defined.
+        """Checks that the inverses are defined, when a step is traced.
+
+        With accumulation the first steps, which are traced, need none yet.
 
         Raises:
             ValueError: If no inverse was computed or loaded.
         """
-        if not self._refreshed:
+        if not self._refreshed and (
+            not self._optimizer.gradient_accumulation_steps
+        ):
             refreshes = self._optimizer.curvature_state().refreshes
             count = self._backend.value_while_tracing(refreshes)
             if count == 0:

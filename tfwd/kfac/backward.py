@@ -27,6 +27,19 @@ def is_cheaper(rows, n, m):
     return factored < plain
 
 
+def blocks_done(attached):
+    """Returns the numbers of the blocks whose gradients are U already.
+
+    Args:
+        attached: The `attachment.Attachment` of an optimizer; a listener of
+            another one has done nothing for it.
+    """
+    listener = capture.listener_now()
+    if isinstance(listener, Listener) and listener.attached is attached:
+        return listener.done()
+    return frozenset()
+
+
 class Listener:
     """Chooses the layers whose gradients arrive preconditioned.
 
@@ -37,25 +50,27 @@ class Listener:
     """
 
     def __init__(self, attached, state, values):
-        self._attached = attached
+        self.attached = attached
         self._state = state
         self._values = values
         # By the first call of a layer: U sums over calls as V does, but the
         # two cannot be mixed.
         self._chosen = {}
 
-    def has_done(self, number):
-        """Tells whether the gradients of a block are U already."""
-        return self._chosen.get(number, False)
+    def done(self):
+        """Returns the numbers of the layers that were chosen."""
+        return frozenset(
+            n for n, is_chosen in self._chosen.items() if is_chosen
+        )
 
     def __call__(self, layer, linear, activation, inputs):
         """Returns the layer's output."""
-        number = self._attached.number_of(layer)
+        number = self.attached.number_of(layer)
         if number is None:
             return activation(linear(inputs))
-        block = self._attached.blocks[number]
+        block = self.attached.blocks[number]
         if number not in self._chosen:
-            rows = _rows(inputs, self._attached.rows_hint)
+            rows = _rows(inputs, self.attached.rows_hint)
             self._chosen[number] = _suits(block, rows)
         if not self._chosen[number]:
             return activation(linear(inputs))

@@ -92,9 +92,10 @@ class CurvatureOptimizer(base.Optimizer):
         self.seed = seed
         self.backend = backend_lib
         self.strategy = backend_lib.strategy_in_force()
-        # What was attached, if anything; and what a saved one was attached to.
         self._attached = None
+        # Of the model attached last, and of the one a config speaks of.
         self._report = None
+        self._saved_report = None
         self._state = None
         self._cold_started = False
         self._reported_events = set()
@@ -130,10 +131,9 @@ class CurvatureOptimizer(base.Optimizer):
                 "KFAC needs a model with at least one supported trainable "
                 f"layer. Received: {model.name}"
             )
-        if self._state is not None or (
-            self._report is not None and self._attached is None
-        ):
-            registration.check_same(self._report, report)
+        kept = self._saved_report if self._state is None else self._report
+        if kept is not None:
+            registration.check_same(kept, report)
         if self.built:
             self._check_same_variables(model)
         self.detach()
@@ -205,8 +205,8 @@ class CurvatureOptimizer(base.Optimizer):
     def curvature_state(self):
         """Returns the `state.CurvatureState`, which it creates if need be."""
         if self._state is None:
-            variables = self.attachment.model.trainable_variables
-            self.build(variables)
+            with backend_lib.scope_of(self.strategy):
+                self.build(self.attachment.model.trainable_variables)
         return self._state
 
     def update_factors(self, inputs, targets=None, sample_weight=None):
@@ -344,7 +344,8 @@ class CurvatureOptimizer(base.Optimizer):
             )
         optimizer = super().from_config(config, custom_objects)
         if saved is not None:
-            optimizer._report = registration.from_config(saved)
+            optimizer._saved_report = registration.from_config(saved)
+            optimizer._report = optimizer._saved_report
         return optimizer
 
     def _check_same_variables(self, model):

@@ -47,12 +47,17 @@ def listening(listener):
             the layer's output. `linear(inputs)` is the layer without its
             activation, `activation` what follows.
     """
-    before = getattr(_local, "listener", None)
+    before = listener_now()
     _local.listener = listener
     try:
         yield
     finally:
         _local.listener = before
+
+
+def listener_now():
+    """Returns who listens in this thread, or None."""
+    return getattr(_local, "listener", None)
 
 
 def mask_of(tensor):
@@ -98,7 +103,7 @@ class _Hook:
 
     # The parameter's name is that of Keras: `layer(inputs=x)` is legal.
     def __call__(self, inputs, *args, **kwargs):
-        listener = getattr(_local, "listener", None)
+        listener = listener_now()
         if listener is None:
             return self._call(inputs, *args, **kwargs)
 

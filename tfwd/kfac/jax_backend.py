@@ -4,6 +4,8 @@ The functions are those of the twin, which documents them. JAX' own sharding
 (`keras.distribution.DataParallel`) needs no replicas: arrays are global.
 """
 
+import contextlib
+
 import jax
 import jax.numpy as jnp
 import keras
@@ -101,6 +103,11 @@ def full_precision():
 
 def strategy_in_force():
     """Returns None: arrays know their sharding."""
+
+
+def scope_of(strategy):
+    """Returns a context that does nothing."""
+    return contextlib.nullcontext()
 
 
 def compiled(program, variables, strategy, jit_compile=None):

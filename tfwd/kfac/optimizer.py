@@ -1,7 +1,6 @@
 """K-FAC: the gradient times the inverse of a Kronecker-factored curvature."""
 
 import contextlib
-import threading
 
 import keras
 from keras import ops
@@ -141,7 +140,6 @@ class KFAC(bound.CurvatureOptimizer):
         )
         self.momentum = momentum
         self.kl_clip = kl_clip
-        self._backward = threading.local()
 
     def build(self, variables):
         """Creates momentum, factors and inverses.
@@ -180,34 +178,34 @@ class KFAC(bound.CurvatureOptimizer):
         listener = backward.Listener(
             self.attachment, self.curvature_state(), values
         )
-        self._backward.listener = listener
-        try:
-            with capture.listening(listener):
-                yield
-        finally:
-            self._backward.listener = None
+        with capture.listening(listener):
+            yield
 
     def update(self, indices, variables, gradients, learning_rate):
-        """Moves the variables, unless a gradient is not finite."""
+        """Moves the variables, if there are inverses and finite gradients."""
         self.attachment.check_refreshed()
-        finite = inverses.all_finite(gradients)
+        refreshes = ops.convert_to_tensor(self.curvature_state().refreshes)
+        possible = ops.logical_and(
+            inverses.all_finite(gradients), refreshes > 0
+        )
         self.backend.update_if(
-            finite,
+            possible,
             lambda: super(KFAC, self).update(
                 indices, variables, gradients, learning_rate
             ),
             [*variables, *self.variables],
         )
-        self.curvature_state().count("skipped_steps", ops.logical_not(finite))
+        skipped = ops.logical_not(possible)
+        self.curvature_state().count("skipped_steps", skipped)
 
     def precondition(self, indices, gradients, learning_rate):
         """Returns ν (A ⊗ G + λ)⁻¹ V of all blocks, V of the others."""
         result = dict(zip(indices, gradients, strict=True))
-        listener = getattr(self._backward, "listener", None)
+        done = backward.blocks_done(self.attachment)
         products, inner = {}, 0.0
         for number, record in enumerate(self.report.records):
             present = [i for i in record.positions if i in result]
-            if not present or (listener and listener.has_done(number)):
+            if not present or number in done:
                 continue
             block = self.attachment.blocks[number]
             gradient = block.to_matrix(

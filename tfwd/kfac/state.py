@@ -9,7 +9,8 @@ EVENTS = {
     "dropped_statistics": "statistics of a layer were not finite and dropped",
     "retried_inverses": "an inversion failed and was tried with more damping",
     "kept_inverses": "an inversion failed for good and the last one was kept",
-    "skipped_steps": "a gradient was not finite and the step was skipped",
+    "skipped_steps": "a step without inverses or with a gradient that was not "
+    "finite was skipped",
 }
 
 

@@ -149,6 +149,11 @@ def strategy_in_force():
     return tf.distribute.get_strategy()
 
 
+def scope_of(strategy):
+    """Returns the context in which variables of a strategy are created."""
+    return strategy.scope()
+
+
 def compiled(program, variables, strategy, jit_compile=None):
     """Returns a program, a function that assigns to variables, compiled.
 

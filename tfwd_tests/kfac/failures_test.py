@@ -13,6 +13,12 @@ def values(tensors):
     return [keras.ops.convert_to_numpy(tensor) for tensor in tensors]
 
 
+def kinds(caught):
+    """Returns the kinds of failures that were warned of."""
+    warned = [str(w.message) for w in caught if w.category is UserWarning]
+    return [message.split("(")[-1].split(":")[0] for message in warned]
+
+
 def ready(**arguments):
     """Returns a model whose factors and inverses are there."""
     model = training.compiled(**arguments)
@@ -34,7 +40,7 @@ def test_batch_that_is_not_finite_enters_neither_factors_nor_weights():
     # Every third step updates the factors.
     with pytest.warns(UserWarning, match="dropped_statistics: 2") as caught:
         training.step(model, poisoned, y[3])
-    assert len(caught) == 1
+    assert kinds(caught) == ["dropped_statistics"]
     for name, (a, g) in model.optimizer.factors().items():
         np.testing.assert_array_equal(a, factors[name][0])
         np.testing.assert_array_equal(g, factors[name][1])
@@ -45,7 +51,7 @@ def test_batch_that_is_not_finite_enters_neither_factors_nor_weights():
     with pytest.warns(UserWarning, match="skipped_steps: 1") as caught:
         for number in (4, 5):
             training.step(model, x[number], y[number])
-    assert len(caught) == 1
+    assert kinds(caught) == ["skipped_steps"]
     losses = training.fit(model, epochs=3)
     assert losses[2] < losses[0]
     assert model.optimizer.events() == events | none
@@ -58,8 +64,7 @@ def test_each_kind_of_failure_is_warned_of_once():
     with pytest.warns(UserWarning) as caught:
         for _ in range(3):
             training.step(model, np.inf * x, y)
-    kinds = [str(w.message).split("(")[1].split(":")[0] for w in caught]
-    assert sorted(kinds) == ["dropped_statistics", "skipped_steps"]
+    assert sorted(kinds(caught)) == ["dropped_statistics", "skipped_steps"]
     assert model.optimizer.events()["dropped_statistics"] == 6
     printed = []
     model.optimizer.summary(printed.append)

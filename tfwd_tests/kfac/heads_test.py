@@ -111,14 +111,6 @@ def test_a_gaussian_output_of_one_number_has_the_hessian_2():
     np.testing.assert_allclose(numpy(vector) ** 2, 2.0, rtol=1e-15)
 
 
-def test_one_softmax_class_has_no_curvature():
-    z = tensor(logits((7, 1, 1)))
-    (vector,) = head("softmax").exact_fisher(z)
-    np.testing.assert_array_equal(numpy(vector), 0.0)
-    sampled = head("softmax").sampled_fisher(z, ops.arange(7), 0, 0)
-    np.testing.assert_array_equal(numpy(sampled), 0.0)
-
-
 def test_exact_gauss_newton_vectors_are_the_unit_vectors():
     vectors = head("softmax").exact_gauss_newton(tensor(logits()))
     for k, vector in enumerate(vectors):
@@ -270,17 +262,13 @@ def test_the_highest_random_number_draws_no_impossible_label():
     np.testing.assert_array_equal(numpy(vector), 0.0)
 
 
-def test_rounded_sums_of_probabilities_draw_no_impossible_class():
-    """They sum to less than the highest random number; the last class is 0."""
-    third = np.float32(1 / 3) - np.spacing(np.float32(1 / 3))
-    p = np.array([third, third, third, 0.0], "float32")
-    assert np.cumsum(p)[-1] < 1
+def test_probabilities_that_sum_to_less_than_1_draw_no_impossible_class():
+    """Rounded sums may end below the highest random number; the last p is 0."""
+    p = np.array([0.25, 0.25, 0.5 - 2**-12, 0.0], "float32")
     examples = ops.convert_to_tensor(np.array([4065], "int32"))
     outputs = ops.convert_to_tensor(np.tile(p, (1, 8, 1)))
-    with np.errstate(divide="ignore"):
-        z = tensor(np.log(numpy(outputs)), "float32")
-    vector = numpy(head("softmax").sampled_fisher(z, examples, 7, 0))
-    np.testing.assert_array_equal(vector[..., -1], 0.0)
+    vector = head("softmax", False).sampled_fisher(outputs, examples, 7, 0)
+    np.testing.assert_array_equal(numpy(vector)[..., -1], 0.0)
 
 
 NAMES = [

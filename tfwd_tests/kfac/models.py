@@ -202,3 +202,35 @@ def error(actual, truth):
         for a, b in zip(actual, truth, strict=True)
     )
     return float(np.sqrt(difference / sum(np.sum(np.square(b)) for b in truth)))
+
+
+def gradients(model, loss, x, y, training=True, sample_weight=None):
+    """Returns the gradients of the loss that Keras would differentiate."""
+    variables = model.trainable_variables
+    y = keras.ops.convert_to_tensor(y)
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            outputs = model(x, training=training)
+            value = loss(y, outputs, sample_weight)
+        return tape.gradient(value, [v.value for v in variables])
+    import jax
+
+    rest = [v.value for v in model.non_trainable_variables]
+
+    @jax.jit
+    @jax.grad
+    def every(values):
+        outputs, _ = model.stateless_call(values, rest, x, training=training)
+        return loss(y, outputs, sample_weight)
+
+    return every([v.value for v in variables])
+
+
+def step(model, optimizer, head, x, y):
+    """Takes one step with factors and inverses of the same batch."""
+    optimizer.update_factors(x)
+    optimizer.update_inverses()
+    found = gradients(model, loss_of(head), x, y)
+    optimizer.apply(found, model.trainable_variables)
