@@ -10,6 +10,7 @@ from tfwd.kfac import curvature as curvature_lib
 from tfwd.kfac import fitting
 from tfwd.kfac import heads
 from tfwd.kfac import schedule as schedule_lib
+from tfwd.optimizers import policy
 
 if keras.backend.backend() == "tensorflow":
     from tfwd.kfac import tensorflow_fit as fit_lib
@@ -88,7 +89,7 @@ class Attachment:
             inputs,
             targets,
             sample_weight,
-            ops.convert_to_tensor(count, "float32"),
+            ops.convert_to_tensor(count, policy.scalar_dtype()),
             ops.convert_to_tensor(step, "int32"),
         )
 
@@ -108,7 +109,9 @@ class Attachment:
         step, part = batch // parts, batch % parts
         size = ops.shape(keras.tree.flatten(inputs)[0])[0]
         first = ops.cast(part, "int32") * size * self._backend.num_replicas()
-        decay = ops.cast(optimizer.factor_decay, "float32")
+        decay = ops.convert_to_tensor(
+            optimizer.factor_decay, policy.scalar_dtype()
+        )
         # The batches of one accumulated step are one term of the average.
         decay = ops.where(ops.equal(part, 0), decay, ops.ones_like(decay))
         self._add(

@@ -77,6 +77,15 @@ class CurvatureOptimizer(base.Optimizer):
         arguments.check_whole("factor_every", factor_every, 1)
         arguments.check_whole("inverse_every", inverse_every, 1)
         arguments.check_whole("seed", seed, 0)
+        if update_order == "authors" and policy_arguments.get(
+            "gradient_accumulation_steps"
+        ):
+            raise ValueError(
+                "`gradient_accumulation_steps` must be None with "
+                "update_order='authors', where the last batch of a step would "
+                "meet other weights than the first. Received: "
+                f"{policy_arguments['gradient_accumulation_steps']}"
+            )
         super().__init__(learning_rate, weight_decay, **policy_arguments)
         self.curvature = curvature
         self.damping = damping
@@ -125,7 +134,9 @@ class CurvatureOptimizer(base.Optimizer):
                 "`attach(model)` needs a built model; call it on a batch "
                 f"first. Received: {model.name}, built={model.built}"
             )
-        blocks, report = registration.of_model(model, self.on_unsupported)
+        blocks, report = registration.of_model(
+            model, self.on_unsupported, self.damping_mode
+        )
         if not blocks:
             raise ValueError(
                 "KFAC needs a model with at least one supported trainable "
@@ -317,10 +328,11 @@ class CurvatureOptimizer(base.Optimizer):
 
     def damping_now(self):
         """Returns λ in the step to come, a scalar tensor."""
-        value = self.damping
-        if callable(value):
-            value = value(self.schedule_step())
-        return ops.cast(value, policy.scalar_dtype())
+        if callable(self.damping):
+            value = self.damping(self.schedule_step())
+            return ops.cast(value, policy.scalar_dtype())
+        # Cast, a Python float would pass through float32.
+        return ops.convert_to_tensor(self.damping, policy.scalar_dtype())
 
     def get_config(self):
         """Returns the arguments and, once attached, the registration."""
@@ -344,7 +356,9 @@ class CurvatureOptimizer(base.Optimizer):
             )
         optimizer = super().from_config(config, custom_objects)
         if saved is not None:
-            optimizer._saved_report = registration.from_config(saved)
+            optimizer._saved_report = registration.from_config(
+                saved, optimizer.damping_mode
+            )
             optimizer._report = optimizer._saved_report
         return optimizer
 

@@ -24,8 +24,6 @@ def install(layer, owner):
     hook = vars(layer).get("call")
     if not isinstance(hook, _Hook):
         hook = _Hook(layer)
-        # Past Keras' tracking of attributes, which would serialize it.
-        object.__setattr__(layer, "call", hook)
     hook.owners.add(id(owner))
 
 
@@ -35,7 +33,7 @@ def remove(layer, owner):
     if isinstance(hook, _Hook):
         hook.owners.discard(id(owner))
         if not hook.owners:
-            object.__delattr__(layer, "call")
+            hook.take_off()
 
 
 @contextlib.contextmanager
@@ -99,7 +97,18 @@ class _Hook:
         self.owners = set()
         self._layer = layer
         self._call = layer.call
+        # Somebody else's stand-in, if there was one.
+        self._before = vars(layer).get("call")
         functools.update_wrapper(self, self._call)
+        # Past Keras' tracking of attributes, which would serialize it.
+        object.__setattr__(layer, "call", self)
+
+    def take_off(self):
+        """Gives the layer back what it had."""
+        if self._before is None:
+            object.__delattr__(self._layer, "call")
+        else:
+            object.__setattr__(self._layer, "call", self._before)
 
     # The parameter's name is that of Keras: `layer(inputs=x)` is legal.
     def __call__(self, inputs, *args, **kwargs):

@@ -43,7 +43,7 @@ def factored_tikhonov(mean_a, mean_g, damping):
         Zhang et al. 2019.
     """
     pi = ops.sqrt(mean_a / mean_g)
-    root = ops.sqrt(damping)
+    root = ops.sqrt(ops.cast(damping, pi.dtype))
     return pi * root, root / pi
 
 

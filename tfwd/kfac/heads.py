@@ -83,10 +83,10 @@ class Head:
         p = self.probabilities(outputs)
         if self.distribution == "softmax":
             u = ops.cast(noise.uniform(*draw, predictions), p.dtype)
-            below = ops.cumsum(p, axis=-1) < ops.expand_dims(u, -1)
+            below = ops.cumsum(p, axis=-1)
+            # The last of the sums is 1 up to rounding.
+            below = below < ops.expand_dims(u, -1) * below[..., -1:]
             label = ops.sum(ops.cast(below, "int32"), axis=-1)
-            # The last sum may round to less than u.
-            label = ops.minimum(label, size - 1)
             y = ops.one_hot(label, size, dtype=p.dtype)
             return p - y if self.from_logits else -y * _reciprocal(p)
         u = noise.uniform(*draw, predictions * size)

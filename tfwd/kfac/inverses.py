@@ -30,14 +30,17 @@ class Unit:
     Attributes:
         block: Number of the block.
         factor: Number of the factor in it.
-        shape: The factor's shape.
-        is_diagonal: Whether it is kept as its diagonal.
+        shape: The factor's shape; a vector is a factor's diagonal.
     """
 
     block: int
     factor: int
     shape: tuple[int, ...]
-    is_diagonal: bool
+
+    @property
+    def is_diagonal(self):
+        """Whether the factor is kept as its diagonal."""
+        return len(self.shape) == 1
 
     @property
     def cost(self):
@@ -53,21 +56,16 @@ class Unit:
         return (self.shape, self.shape[:-1])
 
 
-def units_of(blocks_shapes, diagonals):
+def units_of(blocks_shapes):
     """Returns the units of all blocks, in order.
 
     Args:
         blocks_shapes: For each block the shapes of its factors.
-        diagonals: For each block whether its factors are diagonals.
     """
     return tuple(
-        Unit(b, f, shape, is_diagonal)
-        for b, (shapes, flags) in enumerate(
-            zip(blocks_shapes, diagonals, strict=True)
-        )
-        for f, (shape, is_diagonal) in enumerate(
-            zip(shapes, flags, strict=True)
-        )
+        Unit(block, factor, shape)
+        for block, shapes in enumerate(blocks_shapes)
+        for factor, shape in enumerate(shapes)
     )
 
 
@@ -89,15 +87,15 @@ def inverted(backend, unit, factors, diagonals, damping, damping_mode):
     """
     factor = factors[unit.factor]
     dtype = factor.dtype
+    wide = backend.widest_float()
     if damping_mode == "eigen":
         if unit.is_diagonal:
-            return _with_retry(backend, lambda: [factor], lambda: [factor])
+            return _with_retry(backend, [factor], lambda: [factor], None)
         return _with_retry(
             backend,
+            [factor],
             lambda: _eigen(backend, factor, dtype),
-            lambda: _eigen(
-                backend, ops.cast(factor, backend.widest_float()), dtype
-            ),
+            lambda: _eigen(backend, ops.cast(factor, wide), dtype),
         )
     added = damping
     if len(factors) == 2:
@@ -109,21 +107,22 @@ def inverted(backend, unit, factors, diagonals, damping, damping_mode):
     added = ops.cast(added, dtype)
     if unit.is_diagonal:
         inverse = 1.0 / (factor + added)
-        return _with_retry(backend, lambda: [inverse], lambda: [inverse])
+        return _with_retry(backend, factors, lambda: [inverse], None)
 
-    def retried():
+    def first():
+        damped = damping_lib.add_to_diagonal(factor, added)
+        return [backend.cholesky_inverse(damped)]
+
+    def second():
         trace = damping_lib.mean_eigenvalue(factor) * factor.shape[-1]
-        wide = backend.widest_float()
         more = _RETRY_FACTOR * added + _RETRY_SHARE_OF_TRACE * trace
         damped = damping_lib.add_to_diagonal(
             ops.cast(factor, wide), ops.cast(more, wide)
         )
         return [ops.cast(backend.cholesky_inverse(damped), dtype)]
 
-    damped = damping_lib.add_to_diagonal(factor, added)
-    return _with_retry(
-        backend, lambda: [backend.cholesky_inverse(damped)], retried
-    )
+    # The damping of one factor depends on the trace of the other.
+    return _with_retry(backend, factors, first, second)
 
 
 def all_finite(tensors):
@@ -137,17 +136,26 @@ def all_finite(tensors):
 
 
 def _eigen(backend, factor, dtype):
-    values, vectors = backend.eigenvalues_and_vectors(factor)
-    values = ops.where(values > 0, values, ops.zeros_like(values))
+    # TensorFlow raises an error on what is not finite.
+    identity = ops.eye(factor.shape[-1], dtype=factor.dtype)
+    safe = ops.where(all_finite([factor]), factor, identity)
+    values, vectors = backend.eigenvalues_and_vectors(safe)
+    values = ops.where(values < 0, ops.zeros_like(values), values)
     return [ops.cast(vectors, dtype), ops.cast(values, dtype)]
 
 
-def _with_retry(backend, first, second):
+def _with_retry(backend, factors, first, second):
+    """Returns the first result, or the second, and how that went.
+
+    A factor that is not finite itself may have a finite "inverse", of zeros.
+    """
+    possible = all_finite(factors)
     result = first()
     good = all_finite(result)
-    result = backend.condition(good, lambda: result, second)
-    return (
-        list(result),
-        ops.logical_not(good),
-        ops.logical_not(all_finite(result)),
+    if second is not None:
+        result = backend.condition(good, lambda: result, second)
+    failed_again = ops.logical_not(
+        ops.logical_and(possible, all_finite(result))
     )
+    failed = ops.logical_not(ops.logical_and(possible, good))
+    return list(result), failed, failed_again

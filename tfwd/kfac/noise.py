@@ -15,7 +15,7 @@ _STREAM_OFFSET = 0x9E3779B9
 
 
 def uniform(examples, step, seed, size):
-    """Returns numbers in (0, 1), float32, with 24 random bits each.
+    """Returns numbers in (0, 1), float32, with 23 random bits each.
 
     Args:
         examples: Global indices of the examples, an int tensor [examples].
@@ -24,8 +24,9 @@ def uniform(examples, step, seed, size):
         size: How many numbers per example.
     """
     bits = _hash(examples, step, seed, size)
-    fraction = ops.cast(ops.right_shift(bits, _constant(8)), "float32")
-    return (fraction + 0.5) / 2**24
+    # 23 bits and a half fit into the 24 of a float32: nothing rounds to 1.
+    fraction = ops.cast(ops.right_shift(bits, _constant(9)), "float32")
+    return (fraction + 0.5) / 2**23
 
 
 def signs(examples, step, seed, size):
@@ -35,7 +36,10 @@ def signs(examples, step, seed, size):
 
 
 def normal(examples, step, seed, size):
-    """Returns standard normal numbers, float32 (Box & Muller 1958)."""
+    """Returns standard normal numbers, float32 (Box & Muller 1958).
+
+    Backends round their functions differently, by one unit in the last place.
+    """
     both = uniform(examples, step, seed, 2 * size)
     radius = ops.sqrt(-2.0 * ops.log(both[:, :size]))
     return radius * ops.cos(2 * math.pi * both[:, size:])

@@ -5,6 +5,7 @@ import math
 
 from tfwd.kfac import blocks as blocks_lib
 from tfwd.kfac import capture
+from tfwd.kfac import inverses
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +29,13 @@ class Record:
     factor_shapes: tuple[tuple[int, ...], ...]
     dtype: str
 
-    @property
-    def num_bytes(self):
-        """Bytes of the factors; their inverses take as much again."""
-        sizes = (math.prod(shape) for shape in self.factor_shapes)
-        return sum(sizes) * (8 if self.dtype == "float64" else 4)
+    def num_bytes(self, damping_mode):
+        """Returns the bytes of the factors and of what is kept inverted."""
+        shapes = [*self.factor_shapes]
+        for unit in inverses.units_of([self.factor_shapes]):
+            shapes += unit.state_shapes(damping_mode)
+        size = 8 if self.dtype == "float64" else 4
+        return sum(math.prod(shape) for shape in shapes) * size
 
     def same_as(self, other):
         """Tells whether two records are of equal blocks, whatever the names."""
@@ -55,10 +58,17 @@ class Report:
     Attributes:
         records: A `Record` per block.
         uncovered: An `Uncovered` per variable that plain SGD moves.
+        damping_mode: Of the optimizer.
     """
 
     records: tuple[Record, ...]
     uncovered: tuple[Uncovered, ...]
+    damping_mode: str
+
+    @property
+    def num_bytes(self):
+        """Bytes of all factors and inverses."""
+        return sum(r.num_bytes(self.damping_mode) for r in self.records)
 
     def __str__(self):
         rows = [("layer", "block", "factors", "bytes")]
@@ -69,13 +79,12 @@ class Report:
                     record.layer,
                     record.kind,
                     ", ".join(shapes),
-                    f"{2 * record.num_bytes:,}",
+                    f"{record.num_bytes(self.damping_mode):,}",
                 )
             )
         for row in self.uncovered:
             rows.append((row.path, "sgd", "-", row.reason))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        total = 2 * sum(record.num_bytes for record in self.records)
         lines = [
             "  ".join(
                 cell.ljust(width)
@@ -84,16 +93,17 @@ class Report:
             for row in rows
         ]
         return "\n".join(
-            [*lines, f"factors and inverses: {total / 2**20:.2f} MiB"]
+            [*lines, f"factors and inverses: {self.num_bytes / 2**20:.2f} MiB"]
         )
 
 
-def of_model(model, on_unsupported):
+def of_model(model, on_unsupported, damping_mode):
     """Finds the blocks of a model.
 
     Args:
         model: A built Keras model.
         on_unsupported: "error", or "sgd" to leave variables without a block.
+        damping_mode: Of the optimizer, for the report.
 
     Returns:
         The blocks in the order of the layers, and the `Report`.
@@ -156,7 +166,7 @@ def of_model(model, on_unsupported):
         )
         for block in kept
     )
-    return kept, Report(records, uncovered)
+    return kept, Report(records, uncovered, damping_mode)
 
 
 def as_config(report):
@@ -167,7 +177,7 @@ def as_config(report):
     }
 
 
-def from_config(config):
+def from_config(config, damping_mode):
     """Returns the report that a config holds."""
     return Report(
         tuple(
@@ -181,6 +191,7 @@ def from_config(config):
             for record in config["blocks"]
         ),
         tuple(Uncovered(**row) for row in config["uncovered"]),
+        damping_mode,
     )
 
 

@@ -39,7 +39,7 @@ class CurvatureState:
             for record in records
         ]
         self.units = inverses_lib.units_of(
-            [record.factor_shapes for record in records], self.diagonals
+            [record.factor_shapes for record in records]
         )
         self.factors = [
             [

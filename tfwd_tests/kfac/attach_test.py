@@ -54,7 +54,9 @@ def test_summary_prints_a_row_per_layer_and_the_total():
 def test_fit_without_attach_says_so_in_one_line():
     model = training.mlp()
     model.compile(training.optimizer(), training.cross_entropy())
-    with pytest.raises(ValueError, match=r"optimizer\.attach\(model\)") as error:
+    with pytest.raises(
+        ValueError, match=r"optimizer\.attach\(model\)"
+    ) as error:
         training.fit(model)
     assert_one_line(error)
 
@@ -205,9 +207,7 @@ def test_attach_of_the_package_unwraps_the_loss_scale():
     try:
         model = training.mlp()
         model.compile(training.optimizer(), training.cross_entropy())
-        assert isinstance(
-            model.optimizer, keras.optimizers.LossScaleOptimizer
-        )
+        assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
         assert len(tfwd.attach(model).records) == 2
         losses = training.fit(model, epochs=3)
     finally:

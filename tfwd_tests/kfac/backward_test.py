@@ -93,7 +93,10 @@ def test_half_precision_differs_by_its_rounding_alone(chosen):
     assert len(names) == 2
     initial = wide().get_weights()
     changes = [
-        [new - old for new, old in zip(model.get_weights(), initial, strict=True)]
+        [
+            new - old
+            for new, old in zip(model.get_weights(), initial, strict=True)
+        ]
         for model in (fast, plain)
     ]
     assert training.error(*changes) <= 5 * 2**-9

@@ -171,9 +171,7 @@ def test_averages_of_weights_are_those_of_the_steps():
         recorded.append(model.get_weights())
     average = recorded[0]
     for weights in recorded[1:]:
-        average = [
-            (a + w) / 2 for a, w in zip(average, weights, strict=True)
-        ]
+        average = [(a + w) / 2 for a, w in zip(average, weights, strict=True)]
     model.optimizer.finalize_variable_values(model.trainable_weights)
     assert training.error(model, average) <= 1e-6
 
@@ -222,7 +220,7 @@ def test_schedule_of_the_learning_rate_ends_the_training():
 @pytest.mark.parametrize("damping_mode", ["factored", "eigen"])
 def test_schedule_of_the_damping_acts_from_its_step_on(damping_mode):
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay(
-        [5], [1e-2, 1e2]
+        [5], [0.1, 1e2]
     )
     every = {"damping_mode": damping_mode, **EVERY_STEP}
     constant = training.compiled(**every)

@@ -291,7 +291,9 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: [x], lambda x: {"y": x}])
+@pytest.mark.parametrize(
+    "wrap", [lambda x: x, lambda x: [x], lambda x: {"y": x}]
+)
 @pytest.mark.parametrize(("loss", "distribution", "from_logits"), NAMES)
 def test_a_loss_names_its_head(loss, distribution, from_logits, wrap):
     found = heads.of_loss(wrap(loss))

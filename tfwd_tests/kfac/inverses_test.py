@@ -33,7 +33,7 @@ def inverted(factors, number, mode, dtype="float32", way="eager"):
     """Calls the library; returns arrays and two bools."""
     diagonals = tuple(np.ndim(factor) == 1 for factor in factors)
     shapes = tuple(np.shape(factor) for factor in factors)
-    unit = inverses_lib.units_of([shapes], [diagonals])[number]
+    unit = inverses_lib.units_of([shapes])[number]
 
     def compute(damping, *tensors):
         return inverses_lib.inverted(
@@ -49,6 +49,11 @@ def inverted(factors, number, mode, dtype="float32", way="eager"):
     assert tuple(a.shape for a in arrays) == unit.state_shapes(mode)
     assert {a.dtype for a in arrays} == {np.dtype(dtype)}
     return arrays, bool(failed), bool(failed_again)
+
+
+def eigen_tolerance(dtype, way):
+    """XLA's own eigenvalues on a CPU stop at 1e-6, in float64 too."""
+    return max(TOLERANCES[dtype], 2e-6 if way == "xla" else 0)
 
 
 def assert_close(actual, expected, tolerance):
@@ -67,8 +72,7 @@ def dtype(request):
 
 def test_units_are_the_factors_of_the_blocks_in_order():
     shapes = [((7, 7), (3, 3)), ((100,), (4, 4)), ((6, 2, 2),)]
-    diagonals = [(False, False), (True, False), (False,)]
-    units = inverses_lib.units_of(shapes, diagonals)
+    units = inverses_lib.units_of(shapes)
     assert [(u.block, u.factor, u.shape) for u in units] == [
         (0, 0, (7, 7)),
         (0, 1, (3, 3)),
@@ -82,7 +86,7 @@ def test_units_are_the_factors_of_the_blocks_in_order():
 
 
 def test_an_eigendecomposition_is_kept_with_its_eigenvalues():
-    units = inverses_lib.units_of([((6, 2, 2), (9,))], [(False, True)])
+    units = inverses_lib.units_of([((6, 2, 2), (9,))])
     assert units[0].state_shapes("factored") == ((6, 2, 2),)
     assert units[0].state_shapes("eigen") == ((6, 2, 2), (6, 2))
     for mode in MODES:
@@ -145,9 +149,10 @@ def test_eigenvectors_and_values_give_the_factor_back(way, dtype):
     (q, d), *failures = inverted((f,), 0, "eigen", dtype, way)
     assert failures == [False, False]
     back = (q * d[..., None, :]) @ np.swapaxes(q, -1, -2)
-    assert_close(back, f, TOLERANCES[dtype])
+    tolerance = eigen_tolerance(dtype, way)
+    assert_close(back, f, tolerance)
     identity = np.broadcast_to(np.eye(3), f.shape)
-    assert_close(np.swapaxes(q, -1, -2) @ q, identity, TOLERANCES[dtype])
+    assert_close(np.swapaxes(q, -1, -2) @ q, identity, tolerance)
 
 
 @pytest.mark.parametrize("way", compiling.WAYS)
@@ -158,9 +163,10 @@ def test_negative_eigenvalues_are_clipped_at_zero(way, dtype):
     assert failures == [False, False]
     assert d.min() == 0.0
     np.testing.assert_array_equal(np.count_nonzero(d), 2)
-    assert_close(np.sort(d), [0, 0, 0.5, 2.0], TOLERANCES[dtype])
+    tolerance = eigen_tolerance(dtype, way)
+    assert_close(np.sort(d), [0, 0, 0.5, 2.0], tolerance)
     clipped = factor_of([2.0, 0.5, 0.0, 0.0])
-    assert_close((q * d) @ q.T, clipped, TOLERANCES[dtype])
+    assert_close((q * d) @ q.T, clipped, tolerance)
 
 
 @pytest.mark.parametrize("way", compiling.WAYS)
@@ -185,7 +191,7 @@ def test_the_retry_covers_the_rounding_of_a_factor_without_damping():
     f = rows.T @ rows / 5
 
     def compute(damping, f):
-        unit = inverses_lib.Unit(0, 0, f.shape, False)
+        unit = inverses_lib.Unit(0, 0, f.shape)
         return inverses_lib.inverted(
             compiling.backend, unit, [f], (False,), damping, "factored"
         )
@@ -222,6 +228,15 @@ def test_a_factor_that_is_not_finite_fails_for_good(way, mode, bad):
     f = factor_of([2.0, 0.5, 0.2])
     f[1, 1] = bad
     _, *failures = inverted((f, np.eye(2)), 0, mode, "float32", way)
+    assert failures == [True, True]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_the_partner_of_a_factor_that_is_not_finite_fails_too(bad):
+    """Its damping is by the traces of both; alone it would be 1e5 or 0."""
+    f = np.eye(3)
+    f[1, 1] = bad
+    _, *failures = inverted((f, np.eye(2)), 1, "factored")
     assert failures == [True, True]
 
 

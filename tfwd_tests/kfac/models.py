@@ -98,8 +98,7 @@ def kronecker(pair, positions=1):
     if a.ndim == 2:
         a, g = a[None], g[None]
     return [
-        positions * np.kron(one, other)
-        for one, other in zip(a, g, strict=True)
+        positions * np.kron(one, other) for one, other in zip(a, g, strict=True)
     ]
 
 
@@ -149,9 +148,7 @@ def hessians(model, head, curvature, x, y=None, training=False):
     z = np.asarray(keras.ops.convert_to_numpy(model(x, training=training)))
     z = z.reshape((-1, z.shape[-1]))
     if curvature == "empirical":
-        y = np.asarray(y).reshape(
-            (len(z),) if head == "softmax" else z.shape
-        )
+        y = np.asarray(y).reshape((len(z),) if head == "softmax" else z.shape)
         first = reference.loss_gradient(head, z, y)
         return first[:, :, None] * first[:, None, :]
     return reference.output_hessian(head, curvature, z)

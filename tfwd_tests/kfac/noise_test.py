@@ -123,7 +123,7 @@ def test_every_division_of_a_batch_gives_the_same_numbers(kind, parts):
         for start, count in zip(starts, parts, strict=True)
     ]
     # Logarithm and cosine of TensorFlow round otherwise in the last elements
-    # of an array than in its vectors: by units in the last place of √(2 log 2²⁵).
+    # of an array than in its vectors: by units in the last place.
     tolerance = 2 * np.spacing(np.float32(5.9)) if kind is noise.normal else 0
     np.testing.assert_allclose(
         np.concatenate(pieces), whole, rtol=0, atol=tolerance

@@ -38,7 +38,9 @@ def authors(slots, factor_every, inverse_every, cold_started):
 
 
 def due(slots, step, every):
-    return tuple(unit for unit, slot in enumerate(slots) if step % every == slot)
+    return tuple(
+        unit for unit, slot in enumerate(slots) if step % every == slot
+    )
 
 
 def as_tuple(work):

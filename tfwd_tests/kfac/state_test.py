@@ -72,10 +72,11 @@ def accumulate(state, blocks, decay=0.9, share=0.1, **arguments):
     state.accumulate(estimates_of(blocks, **arguments), decay, share)
 
 
-def refresh(state, units=None):
+def refresh(state, units=None, dtype="float32"):
     units = range(len(state.units)) if units is None else units
     owners = (0,) * len(state.units)
-    state.refresh(tuple(units), owners, ops.convert_to_tensor(DAMPING))
+    damping = ops.convert_to_tensor(DAMPING, dtype=dtype)
+    state.refresh(tuple(units), owners, damping)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.5, 0.95])
@@ -177,11 +178,13 @@ def test_positions_are_those_of_the_last_batch():
 
 
 @pytest.mark.parametrize("mode", ["factored", "eigen"])
-def test_what_is_kept_has_the_type_and_shapes_of_the_factors(mode):
+@pytest.mark.parametrize("of_damping", ["float32", "float64"])
+def test_what_is_kept_has_the_type_and_shapes_of_the_factors(mode, of_damping):
+    """λ is a float32 where Keras' floatx is and the model has its own type."""
     with harness.float64():
         state = made(mode, "float64")
         accumulate(state, random_factors(np.random.default_rng(0), "float64"))
-        refresh(state)
+        refresh(state, dtype=of_damping)
         expected = [unit.state_shapes(mode) for unit in state.units]
         kept = values(state)
     assert [tuple(v.shape for v in unit) for unit in kept] == expected

@@ -146,7 +146,7 @@ def train_mirrored(model, batches):
 
 
 def split(array):
-    """Returns an array's first eight rows and the others, as one per replica."""
+    """Returns the first eight rows and the others, for a replica each."""
     parts = [tf.constant(array[:8]), tf.constant(array[8:])]
     return replicas.strategy().experimental_distribute_values_from_function(
         lambda context: parts[context.replica_id_in_sync_group]
