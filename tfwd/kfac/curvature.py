@@ -22,6 +22,7 @@ import keras
 from keras import ops
 
 from tfwd.kfac import capture
+from tfwd.kfac import noise
 from tfwd.kfac.blocks import base
 
 CURVATURES = ("fisher", "gauss_newton", "empirical")
@@ -34,7 +35,8 @@ class Curvature:
 
     Attributes:
         kind: "fisher", "gauss_newton" or "empirical".
-        estimation: "sampled" (one vector per example) or "exact" (all outputs).
+        estimation: "sampled" (one vector per example) or "exact" (one per
+            output and prediction).
         scale: What multiplies the matrix.
         seed: Of the sampled vectors.
     """
@@ -214,18 +216,22 @@ def _logits(output, activated):
 
 def _vectors(backend, curvature, head, z, draw, targets):
     """Returns the vectors of each prediction, like z, to be sent back."""
+    predictions = z.shape[1]
     if curvature.kind == "empirical":
-        return [_of_labels(backend, head, z, targets)]
-    if curvature.estimation == "sampled":
-        if curvature.kind == "fisher":
+        vectors = [_of_labels(backend, head, z, targets)]
+        if curvature.estimation == "sampled" and predictions != 1:
+            # Each prediction is a datum: signs take the products of two out.
+            signs = noise.signs(*draw, ops.shape(z)[1])
+            vectors = [vectors[0] * ops.cast(signs[..., None], z.dtype)]
+    elif curvature.kind == "fisher":
+        if curvature.estimation == "sampled":
             return [head.sampled_fisher(z, *draw)]
-        return [head.sampled_gauss_newton(z, *draw)]
-    if curvature.kind == "fisher":
         vectors = head.exact_fisher(z)
     else:
+        if curvature.estimation == "sampled":
+            return [head.sampled_gauss_newton(z, *draw)]
         vectors = head.exact_gauss_newton(z)
-    predictions = z.shape[1]
-    if predictions == 1:
+    if curvature.estimation == "sampled" or predictions == 1:
         return vectors
     one_by_one = ops.eye(predictions, dtype=z.dtype)
     return [

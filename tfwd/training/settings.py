@@ -172,7 +172,7 @@ class Settings:
         choices=("fisher", "gauss_newton", "empirical"),
     )
     damping: float | None = _setting(
-        None, "damping of kfac's curvature", at_least=0
+        None, "damping of kfac's curvature", above=0
     )
     damping_mode: str | None = _setting(
         None,

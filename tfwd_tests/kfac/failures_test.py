@@ -90,8 +90,11 @@ def test_gradient_that_is_not_finite_moves_nothing(mode):
     assert optimizer.events()["skipped_steps"] == 1
 
 
-@pytest.mark.parametrize("damping_mode", ["factored", "eigen"])
-def test_inverse_that_cannot_be_computed_is_kept(damping_mode):
+# In mode "factored" the damping of one factor depends on the other's trace.
+@pytest.mark.parametrize(
+    ("damping_mode", "kept"), [("factored", 2), ("eigen", 1)]
+)
+def test_inverse_that_cannot_be_computed_is_kept(damping_mode, kept):
     optimizer = ready(damping_mode=damping_mode).optimizer
     state = optimizer.curvature_state()
     before = values(state.inverses[2])
@@ -100,8 +103,8 @@ def test_inverse_that_cannot_be_computed_is_kept(damping_mode):
     optimizer.update_inverses()
     for one, other in zip(values(state.inverses[2]), before, strict=True):
         np.testing.assert_array_equal(one, other)
-    assert optimizer.events()["kept_inverses"] == 1
-    with pytest.warns(UserWarning, match="kept_inverses: 1"):
+    assert optimizer.events()["kept_inverses"] == kept
+    with pytest.warns(UserWarning, match=f"kept_inverses: {kept}"):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*retried_inverses")
             optimizer.warn_of_events()
