@@ -10,7 +10,6 @@ times as long as alone beside two other busy processes, ours hardly longer.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import pathlib
@@ -20,16 +19,11 @@ import keras
 import numpy as np
 
 import tfwd
+from tfwd_tests.benchmarks import kfac_steps
 from tfwd_tests.benchmarks import timing
+from tfwd_tests.benchmarks.kfac_steps import FACTOR_EVERY
+from tfwd_tests.benchmarks.kfac_steps import INVERSE_EVERY
 
-BACKEND = keras.backend.backend()
-FACTOR_EVERY, INVERSE_EVERY = 10, 100
-# Numbers of steps on which nothing, the factors, and all is due.
-PLAIN, FACTOR, INVERSE = 1, FACTOR_EVERY, INVERSE_EVERY
-SIZES = (784, 1000, 500, 250, 30, 10)
-QUICK_SIZES = (12, 8, 10)
-# Filters and strides.
-CONVOLUTIONS = ((32, 1), (64, 2), (64, 2), (128, 2))
 # The highest ratios that are aimed at, on two cores.
 PEER_AIMS = {128: 0.45, 512: 0.8}
 CONV_AIM = 1.4
@@ -37,123 +31,13 @@ INVERSE_AIM = "<= 165 ms on two cores"
 STATE_AIM = 5.6
 
 
-def mlp(quick):
-    """Returns the network 784-1000-500-250-30-10 and its input's shape."""
-    sizes = QUICK_SIZES if quick else SIZES
-    inputs = x = keras.Input(sizes[:1])
-    for units in sizes[1:-1]:
-        x = keras.layers.Dense(units, activation="relu")(x)
-    return keras.Model(inputs, keras.layers.Dense(sizes[-1])(x))
-
-
-def conv(quick):
-    """Returns the network 3-32-64-64-128, halving the image three times."""
-    side, divisor, layers = (8, 8, 2) if quick else (32, 1, 4)
-    inputs = x = keras.Input((side, side, 3))
-    for filters, strides in CONVOLUTIONS[:layers]:
-        x = keras.layers.Conv2D(
-            filters // divisor, 3, strides, "same", activation="relu"
-        )(x)
-    x = keras.layers.GlobalAveragePooling2D()(x)
-    return keras.Model(inputs, keras.layers.Dense(10)(x))
-
-
-MODELS = {"mlp": mlp, "conv": conv}
-
-
-def compiled_model(make_model, optimizer):
-    """Returns a model, the same each time, compiled with the optimizer."""
-    keras.utils.set_random_seed(1)
-    model = make_model()
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer=optimizer, loss=loss)
-    if isinstance(optimizer, tfwd.KFAC):
-        optimizer.attach(model)
-    optimizer.build(model.trainable_variables)
-    return model
-
-
-def kfac(**arguments):
-    """Returns the optimizer with the schedule of the benchmark."""
-    return tfwd.KFAC(
-        1e-4,
-        factor_every=FACTOR_EVERY,
-        inverse_every=INVERSE_EVERY,
-        **arguments,
-    )
-
-
-def stepper(model, images, labels, fast=True):
-    """Returns a function of a step's number that takes it, with what is due.
-
-    Args:
-        model: A compiled model.
-        images: Inputs of every step.
-        labels: Their labels.
-        fast: Whether to precondition inside the backward pass, where that is
-            cheaper.
-    """
-    if BACKEND == "jax":
-        return _jax_stepper(model, images, labels)
-    return _tensorflow_stepper(model, images, labels, fast)
-
-
-def _tensorflow_stepper(model, images, labels, fast):
-    import tensorflow as tf
-
-    optimizer = model.optimizer
-    is_kfac = isinstance(optimizer, tfwd.KFAC)
-    variables = model.trainable_variables
-    images, labels = tf.constant(images), tf.constant(labels)
-
-    @tf.function
-    def train(images, labels):
-        inside = contextlib.nullcontext()
-        if is_kfac and fast:
-            inside = optimizer.preconditioned_backward()
-        with inside:
-            with tf.GradientTape() as tape:
-                value = model.loss(labels, model(images, training=True))
-            gradients = tape.gradient(value, [v.value for v in variables])
-            optimizer.apply(gradients, variables)
-
-    def step(number):
-        if is_kfac:
-            work = optimizer.schedule.before(number)
-            if work.factors:
-                optimizer.update_factors(images)
-            if work.inverses:
-                optimizer.update_inverses(work.inverses)
-        train(images, labels)
-
-    return step
-
-
-def _jax_stepper(model, images, labels):
-    def step(number):
-        model.optimizer.iterations.assign(number)
-        model.train_on_batch(images, labels)
-
-    return step
-
-
 def finished(optimizer, update, *arguments):
     """Calls an update of the curvature and waits for what it assigns."""
     update(*arguments)
-    if BACKEND == "jax":
+    if kfac_steps.BACKEND == "jax":
         import jax
 
         jax.block_until_ready([v.value for v in optimizer.variables])
-
-
-def plain_path():
-    """Returns K-FAC as it preconditions outside the backward pass.
-
-    In `fit`, where it chooses by itself, L2 decay makes it.
-    """
-    if BACKEND == "jax":
-        return kfac(weight_decay_mode="l2", weight_decay=1e-9)
-    return kfac()
 
 
 class Peer:
@@ -232,24 +116,26 @@ def step_rows(name, make_model, images, labels, repeats, peer):
     """Returns the rows of one model at one batch size."""
     batch_size = len(images)
     models = {
-        "sgd": compiled_model(make_model, tfwd.SGD(1e-4, momentum=0.9)),
-        "fast": compiled_model(make_model, kfac()),
-        "plain": compiled_model(make_model, plain_path()),
+        "sgd": kfac_steps.compiled_model(
+            make_model, tfwd.SGD(1e-4, momentum=0.9)
+        ),
+        "fast": kfac_steps.compiled_model(make_model, kfac_steps.kfac()),
+        "plain": kfac_steps.compiled_model(make_model, kfac_steps.plain_path()),
     }
     steps = {
-        key: stepper(model, images, labels, key == "fast")
+        key: kfac_steps.stepper(model, images, labels, key == "fast")
         for key, model in models.items()
     }
     for key in ("fast", "plain"):
-        steps[key](INVERSE)
+        steps[key](kfac_steps.INVERSE)
     rounds = [
-        {"sgd": lambda: steps["sgd"](PLAIN)},
+        {"sgd": lambda: steps["sgd"](kfac_steps.PLAIN)},
         {
-            "plain": lambda: steps["fast"](PLAIN),
-            "factor": lambda: steps["fast"](FACTOR),
-            "inverse": lambda: steps["fast"](INVERSE),
+            "plain": lambda: steps["fast"](kfac_steps.PLAIN),
+            "factor": lambda: steps["fast"](kfac_steps.FACTOR),
+            "inverse": lambda: steps["fast"](kfac_steps.INVERSE),
         },
-        {"plain path": lambda: steps["plain"](PLAIN)},
+        {"plain path": lambda: steps["plain"](kfac_steps.PLAIN)},
     ]
     if peer:
         rounds.append(
@@ -282,15 +168,16 @@ def step_rows(name, make_model, images, labels, repeats, peer):
         f"inverse step: {1000 * np.median(t['inverse']):.1f} ms"
         + (f" (aim {INVERSE_AIM})" if name == "mlp" else "")
     )
-    lines.append(state_line(models["fast"]))
+    lines.append(state_line(name, models["fast"]))
     return lines
 
 
-def state_line(model):
+def state_line(name, model):
     """Returns the line with the size of the state."""
     elements = sum(int(np.prod(v.shape)) for v in model.optimizer.variables)
     ratio = elements / model.count_params()
-    return f"state: {ratio:.2f} times the parameters (aim <= {STATE_AIM})"
+    aim = f" (aim <= {STATE_AIM})" if name == "mlp" else ""
+    return f"state: {ratio:.2f} times the parameters{aim}"
 
 
 def staggered_line(make_model, images, labels, windows):
@@ -299,9 +186,11 @@ def staggered_line(make_model, images, labels, windows):
     A step's time is the median over the windows, each of `INVERSE_EVERY`
     steps; those of one window alone would show the machine's longest pause.
     """
-    model = compiled_model(make_model, kfac(stagger_inverses=True))
+    model = kfac_steps.compiled_model(
+        make_model, kfac_steps.kfac(stagger_inverses=True)
+    )
     optimizer = model.optimizer
-    step = stepper(model, images, labels)
+    step = kfac_steps.stepper(model, images, labels)
     step(0)
     numbers = range(INVERSE_EVERY, 2 * INVERSE_EVERY)
     units = [
@@ -343,7 +232,8 @@ def header(title):
 def report(names, batch_sizes, repeats, quick, python):
     """Yields the lines of the whole report as they are measured."""
     yield (
-        f"{BACKEND}, Keras {keras.__version__}, {os.cpu_count()} CPUs, load "
+        f"{kfac_steps.BACKEND}, Keras {keras.__version__}, "
+        f"{os.cpu_count()} CPUs, load "
         f"{os.getloadavg()[0]:.1f} at the start; medians of {repeats} in ms; "
         f"factors every {FACTOR_EVERY} steps, inverses every "
         f"{INVERSE_EVERY}; the other is tfwd.SGD"
@@ -352,7 +242,7 @@ def report(names, batch_sizes, repeats, quick, python):
     for name in names:
 
         def make_model(name=name):
-            return MODELS[name](quick)
+            return kfac_steps.MODELS[name](quick)
 
         shape = make_model().input_shape[1:]
         for batch_size in batch_sizes:
@@ -362,7 +252,11 @@ def report(names, batch_sizes, repeats, quick, python):
             yield header(f"{name}, batch {batch_size}")
             peer = None
             if python and name == "mlp":
-                peer = Peer(python, batch_size, QUICK_SIZES if quick else SIZES)
+                peer = Peer(
+                    python,
+                    batch_size,
+                    kfac_steps.QUICK_SIZES if quick else kfac_steps.SIZES,
+                )
             try:
                 yield from step_rows(
                     name, make_model, images, labels, repeats, peer
@@ -378,7 +272,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--batch_sizes", default="128,512")
-    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--models", default=",".join(kfac_steps.MODELS))
     parser.add_argument("--peer", help="an interpreter that has kfac-jax")
     parser.add_argument(
         "--quick", action="store_true", help="small sizes, to try the program"
@@ -396,15 +290,15 @@ def main(arguments=None):
             "`--batch_sizes` must be positive integers with commas between. "
             f"Received: batch_sizes={options.batch_sizes}"
         )
-    if not set(names) <= set(MODELS):
+    if not set(names) <= set(kfac_steps.MODELS):
         parser.error(
-            f"`--models` must be of {','.join(MODELS)}. Received: "
+            f"`--models` must be of {','.join(kfac_steps.MODELS)}. Received: "
             f"models={options.models}"
         )
-    if BACKEND not in ("tensorflow", "jax"):
+    if kfac_steps.BACKEND not in ("tensorflow", "jax"):
         parser.error(
             "`KERAS_BACKEND` must be tensorflow or jax. Received: "
-            f"KERAS_BACKEND={BACKEND}"
+            f"KERAS_BACKEND={kfac_steps.BACKEND}"
         )
     for line in report(
         names,
