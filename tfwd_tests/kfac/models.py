@@ -6,8 +6,6 @@ the order of the block's matrix [(groups,) n, m], so that it compares with
 T·kron(A, G), T the positions.
 """
 
-import contextlib
-
 import keras
 import numpy as np
 
@@ -29,17 +27,7 @@ LOSSES = {
 }
 
 
-@contextlib.contextmanager
-def float64():
-    """Keras in float64, new layers included."""
-    # The policy of new layers is that of the first layer ever made.
-    before = keras.config.dtype_policy()
-    with dense_curvature.float64():
-        keras.config.set_dtype_policy("float64")
-        try:
-            yield
-        finally:
-            keras.config.set_dtype_policy(before)
+float64 = dense_curvature.float64
 
 
 def loss_of(head, from_logits=True):
