@@ -7,6 +7,7 @@ from keras import layers
 
 import tfwd
 from tfwd_tests.kfac import models
+from tfwd_tests.optimizers import harness
 
 TOLERANCE = 1e-10
 CURVATURES = ("fisher", "gauss_newton", "empirical")
@@ -161,6 +162,10 @@ def attention(w, x, shifts):
     return z + shifts["attention_output"], mixed
 
 
+# JAX' own attention, which Keras calls, has its softmax in float32.
+ATTENTION_TOLERANCE = TOLERANCE if harness.BACKEND == "tensorflow" else 1e-5
+
+
 @pytest.mark.parametrize("curvature", CURVATURES)
 def test_factors_of_attention_are_their_definition(curvature):
     # Gradients by complex steps, which have no error of their own.
@@ -183,7 +188,7 @@ def test_factors_of_attention_are_their_definition(curvature):
     z, mixed = attention(w, x[0], zero)
     hessian = models.hessians(model, "gaussian", curvature, x, y)
     np.testing.assert_allclose(
-        z, keras.ops.convert_to_numpy(model(x))[0], atol=1e-12
+        z, keras.ops.convert_to_numpy(model(x))[0], atol=ATTENTION_TOLERANCE
     )
     for name, dense in inner.items():
         rows = np.reshape(mixed if "output" in name else x[0], (t, -1))
@@ -200,8 +205,8 @@ def test_factors_of_attention_are_their_definition(curvature):
         if "value" in name or "output" in name:
             assert np.abs(g).max() > 1e-3
         a, actual_g = found[dense.name]
-        assert models.error([a], [rows.T @ rows / t]) < TOLERANCE
-        assert models.error([actual_g], [g]) < TOLERANCE
+        assert models.error([a], [rows.T @ rows / t]) < ATTENTION_TOLERANCE
+        assert models.error([actual_g], [g]) < ATTENTION_TOLERANCE
 
 
 def lora():
