@@ -10,7 +10,6 @@ from tfwd.kfac import curvature as curvature_lib
 from tfwd.kfac import fitting
 from tfwd.kfac import heads
 from tfwd.kfac import schedule as schedule_lib
-from tfwd.optimizers import policy
 
 if keras.backend.backend() == "tensorflow":
     from tfwd.kfac import tensorflow_fit as fit_lib
@@ -30,12 +29,14 @@ class Attachment:
         blocks: The blocks of the model.
 
     Attributes:
+        variables: The model's trainable variables when it was attached.
         rows_hint: Examples of a batch on one replica, for graphs that were
             traced for batches of any size; None if not known.
     """
 
     def __init__(self, optimizer, model, loss, blocks):
         self.model = model
+        self.variables = tuple(model.trainable_variables)
         self.blocks = blocks
         self.rows_hint = None
         self._optimizer = optimizer
@@ -44,18 +45,20 @@ class Attachment:
         self._numbers = {id(b.layer): i for i, b in enumerate(blocks)}
         self._refreshed = False
         self._programs = {}
+        if loss is not None or capture.compiled_loss(model) is not None:
+            self.head()
         for block in blocks:
             capture.install(block.layer, optimizer)
-        fitting.install(
-            model,
-            functools.partial(fit_lib.make_train_function, model, optimizer),
+        self._make_train_function = functools.partial(
+            fit_lib.make_train_function, model, optimizer
         )
+        fitting.install(model, self._make_train_function)
 
     def remove(self):
         """Takes the hooks off."""
         for block in self.blocks:
             capture.remove(block.layer, self._optimizer)
-        fitting.remove(self.model)
+        fitting.remove(self.model, self._make_train_function)
 
     def number_of(self, layer):
         """Returns the number of a layer's block, or None."""
@@ -70,6 +73,11 @@ class Attachment:
         loss = self._loss
         if loss is None:
             loss = capture.compiled_loss(self.model)
+        if capture.has_loss_weights(self.model):
+            raise ValueError(
+                "`loss_weights` must be None with KFAC, whose curvature is "
+                "that of the loss itself. Received: loss_weights in `compile`"
+            )
         if loss is None:
             raise ValueError(
                 "KFAC needs the model's loss: compile the model, or "
@@ -89,7 +97,9 @@ class Attachment:
             inputs,
             targets,
             sample_weight,
-            ops.convert_to_tensor(count, policy.scalar_dtype()),
+            ops.convert_to_tensor(
+                count, self._optimizer.curvature_state().weights.dtype
+            ),
             ops.convert_to_tensor(step, "int32"),
         )
 
@@ -109,9 +119,8 @@ class Attachment:
         step, part = batch // parts, batch % parts
         size = ops.shape(keras.tree.flatten(inputs)[0])[0]
         first = ops.cast(part, "int32") * size * self._backend.num_replicas()
-        decay = ops.convert_to_tensor(
-            optimizer.factor_decay, policy.scalar_dtype()
-        )
+        dtype = optimizer.curvature_state().weights.dtype
+        decay = ops.convert_to_tensor(optimizer.factor_decay, dtype)
         # The batches of one accumulated step are one term of the average.
         decay = ops.where(ops.equal(part, 0), decay, ops.ones_like(decay))
         self._add(
@@ -137,7 +146,7 @@ class Attachment:
         self._refreshed = True
 
     def keep_refreshed(self):
-        """Promises that the schedule is kept, by Keras' `fit`."""
+        """Promises that inverses are there, or will be when they are due."""
         self._refreshed = True
 
     def check_refreshed(self):
@@ -152,8 +161,7 @@ class Attachment:
             not self._optimizer.gradient_accumulation_steps
         ):
             refreshes = self._optimizer.curvature_state().refreshes
-            count = self._backend.value_while_tracing(refreshes)
-            if count == 0:
+            if not self._backend.value_while_tracing(refreshes):
                 raise ValueError(
                     "KFAC needs `update_factors(inputs)` and "
                     "`update_inverses()` before the first step. "

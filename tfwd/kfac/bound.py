@@ -91,22 +91,20 @@ class CurvatureOptimizer(base.Optimizer):
         self.damping = damping
         self.damping_mode = damping_mode
         self.factor_decay = factor_decay
-        self.factor_every = factor_every
-        self.inverse_every = inverse_every
+        self.factor_every = int(factor_every)
+        self.inverse_every = int(inverse_every)
         self.stagger_inverses = stagger_inverses
         self.curvature_scale = curvature_scale
         self.estimation = estimation
         self.on_unsupported = on_unsupported
         self.update_order = update_order
-        self.seed = seed
+        self.seed = int(seed)
         self.backend = backend_lib
         self.strategy = backend_lib.strategy_in_force()
         self._attached = None
-        # Of the model attached last, and of the one a config speaks of.
+        # Of the model attached last, or else of the one a config speaks of.
         self._report = None
-        self._saved_report = None
         self._state = None
-        self._cold_started = False
         self._reported_events = set()
 
     def attach(self, model, loss=None):
@@ -142,14 +140,16 @@ class CurvatureOptimizer(base.Optimizer):
                 "KFAC needs a model with at least one supported trainable "
                 f"layer. Received: {model.name}"
             )
-        kept = self._saved_report if self._state is None else self._report
-        if kept is not None:
-            registration.check_same(kept, report)
-        if self.built:
-            self._check_same_variables(model)
+        if self._state is not None:
+            registration.check_same(self._report, report)
+            self._check_same_variables(
+                self.model_variables(), model.trainable_variables
+            )
         self.detach()
         self._report = report
         self._attached = attachment_lib.Attachment(self, model, loss, blocks)
+        if self._state and backend_lib.value_of(self._state.refreshes) > 0:
+            self._attached.keep_refreshed()
         return report
 
     def detach(self):
@@ -162,8 +162,11 @@ class CurvatureOptimizer(base.Optimizer):
         """Creates factors and inverses.
 
         Raises:
-            ValueError: If no model is attached and none was saved.
+            ValueError: If no model is attached and none was saved, or the
+                variables are not those that the model had when attached.
         """
+        if self._attached is not None:
+            self._check_same_variables(self._attached.variables, variables)
         if self._report is None:
             raise ValueError(
                 "KFAC needs `optimizer.attach(model)` before the first step. "
@@ -209,7 +212,7 @@ class CurvatureOptimizer(base.Optimizer):
             self.factor_every,
             self.inverse_every,
             self.update_order == "authors",
-            self._cold_started,
+            bool(backend_lib.value_of(self._state.cold_starts)),
             self.gradient_accumulation_steps or 1,
         )
 
@@ -223,12 +226,16 @@ class CurvatureOptimizer(base.Optimizer):
     def update_factors(self, inputs, targets=None, sample_weight=None):
         """Adds a batch to the averages of the factors.
 
-        In replica context with the replica's part of the batch, or eagerly.
+        Eagerly, or in replica context with the replica's part of the batch.
+        Inside a `tf.function` of the caller's, products of float32 on a GPU
+        are in TF32 unless the caller has switched that off. On JAX the values
+        used are those that the variables hold, not those of a stateless loop.
 
         Args:
             inputs: Inputs of the model.
             targets: Labels; needed for the empirical Fisher alone.
-            sample_weight: None, or weights as `fit` takes them.
+            sample_weight: None, or weights as `fit` takes them. Of weights of
+                single predictions A sees each example's mean.
         """
         self.attachment.update_factors(inputs, targets, sample_weight)
 
@@ -264,13 +271,15 @@ class CurvatureOptimizer(base.Optimizer):
         if not count:
             raise ValueError("`dataset` must hold a batch. Received: none")
         self.update_inverses()
-        self._cold_started = True
+        self._state.cold_starts.assign(1)
 
     def factors(self):
         """Returns {layer name: (A, G)} as arrays, debiased.
 
-        A = Σ a aᵀ/(BT) and G = Σ g gᵀ/(BT) over B examples and T positions;
-        the block is T·A ⊗ G. One factor F where a block has one.
+        A = Σ a aᵀ/(BT) and G = Σ g gᵀ/(BT) over B examples and T positions
+        of the layer; the block is T·A ⊗ G. (Where a model makes several
+        predictions per example, G is the mean over them too.) One factor F
+        where a block has one.
         """
         state = self.curvature_state()
         positions = backend_lib.value_of(state.positions)
@@ -356,17 +365,16 @@ class CurvatureOptimizer(base.Optimizer):
             )
         optimizer = super().from_config(config, custom_objects)
         if saved is not None:
-            optimizer._saved_report = registration.from_config(
+            optimizer._report = registration.from_config(
                 saved, optimizer.damping_mode
             )
-            optimizer._report = optimizer._saved_report
         return optimizer
 
-    def _check_same_variables(self, model):
-        known = [id(variable) for variable in self.model_variables()]
-        if known != [id(variable) for variable in model.trainable_variables]:
+    def _check_same_variables(self, known, variables):
+        if [id(v) for v in known] != [id(v) for v in variables]:
             raise ValueError(
-                "A built KFAC can be attached to models of the same trainable "
-                "variables only; make a new optimizer for another model. "
-                f"Received: {model.name}"
+                "KFAC must be attached to the model that it trains, after the "
+                "last change of `trainable`, and once built it keeps its "
+                f"variables. Received: {len(variables)} variables that are not "
+                f"the {len(known)} it knows"
             )

@@ -6,8 +6,8 @@ does nothing unless somebody listens in the same thread; the replicas of
 `MirroredStrategy` are threads, which take turns at every collective. The
 gradient that a curvature needs is that of the pre-activation, so a fused
 activation (`Dense(64, activation="relu")`) is blanked during the call and
-applied afterwards. Every private name of Keras (3.15) about layers is in this
-file.
+applied afterwards. Every private name of Keras (3.15) about calls, layers and
+losses is in this file.
 """
 
 import contextlib
@@ -136,6 +136,13 @@ class _Hook:
 
 def _identity(x):
     return x
+
+
+def has_loss_weights(model):
+    """Tells whether `compile` was given `loss_weights`."""
+    compiled = getattr(model, "_compile_loss", None)
+    weights = getattr(compiled, "_user_loss_weights", None)
+    return weights is not None
 
 
 def call_for_training(model, inputs):

@@ -153,6 +153,33 @@ class _Recorded(typing.NamedTuple):
     predictions: object
 
 
+class _Scope(keras.StatelessScope):
+    """Keeps the model as it is, and notes who reads a block's variables.
+
+    What a variable does outside its own layer (the transposed kernel of a tied
+    autoencoder) is not in the layer's factors.
+    """
+
+    def __init__(self, mapping, blocks):
+        super().__init__(mapping)
+        self.layer = None
+        self._owners = {id(v): b.layer for b in blocks for v in b.variables}
+
+    def get_current_value(self, ref_var):
+        """Returns a variable's value, to its own layer alone.
+
+        Raises:
+            ValueError: If another layer reads a block's variable.
+        """
+        owner = self._owners.get(id(ref_var))
+        if owner is not None and owner is not self.layer:
+            raise ValueError(
+                "KFAC needs every variable to be used by its own layer alone. "
+                f"Received: {ref_var.path}, used outside {owner.name}"
+            )
+        return super().get_current_value(ref_var)
+
+
 class _Run:
     """Runs the model once and records the calls of its blocks."""
 
@@ -161,6 +188,7 @@ class _Run:
         self._backend = backend
         self._model = model
         self._blocks = {id(block.layer): block for block in blocks}
+        self._head = head
         self._needs_logits = (
             curvature.kind == "gauss_newton" and not head.from_logits
         )
@@ -175,15 +203,18 @@ class _Run:
             if block is None:
                 return activation(linear(inputs))
             self.called.append(block)
+            scope.layer = layer
             features.append(block.features(inputs, linear))
             masks.append(capture.mask_of(inputs))
             z = connect(linear(inputs))
+            scope.layer = None
             output = activation(z)
-            activated.append((output, z))
+            activated.append((output, z, activation))
             return output
 
         mapping = self._backend.current_values(self._model.variables)
-        with keras.StatelessScope(mapping), capture.listening(listen):
+        scope = _Scope(mapping, self._blocks.values())
+        with scope, capture.listening(listen):
             output = capture.call_for_training(self._model, inputs)
         leaves = keras.tree.flatten(output)
         if len(leaves) != 1:
@@ -197,20 +228,28 @@ class _Run:
         else:
             predictions = ops.sum(ops.cast(output_mask, "int32"))
         tensor = leaves[0]
-        if self._needs_logits:
-            tensor = _logits(tensor, activated)
+        if not self._head.from_logits:
+            z = _logits(tensor, activated, self._head, self._model)
+            if self._needs_logits:
+                tensor = z
         return tensor, _Recorded(features, masks, output_mask, predictions)
 
 
-def _logits(output, activated):
-    """Returns the pre-activation of the layer that gave the output."""
-    for result, z in activated:
-        if result is output:
+def _logits(output, activated, head, model):
+    """Returns the pre-activation of the layer that gives probabilities.
+
+    Raises:
+        ValueError: If the last layer does not end with the head's activation:
+            the loss says probabilities, and nothing else says so.
+    """
+    name = head.distribution
+    for result, z, activation in activated:
+        if result is output and activation is getattr(keras.activations, name):
             return z
     raise ValueError(
-        "curvature='gauss_newton' needs logits: a model that returns them, "
-        "with from_logits=True in its loss, or whose last layer has the "
-        "softmax or sigmoid as its own activation. Received: probabilities"
+        "KFAC needs logits, with from_logits=True in the loss, or a last layer "
+        f"whose own activation is {name}. Received: from_logits=False and "
+        f"{model.layers[-1].name} without it"
     )
 
 

@@ -20,9 +20,9 @@ def install(model, make_train_function):
     object.__setattr__(model, "train_function", None)
 
 
-def remove(model):
-    """Gives a model its class's `make_train_function` back."""
-    if "make_train_function" in vars(model):
+def remove(model, make_train_function):
+    """Gives a model its class's own back, unless another one came after."""
+    if vars(model).get("make_train_function") is make_train_function:
         object.__delattr__(model, "make_train_function")
         object.__setattr__(model, "train_function", None)
 

@@ -110,7 +110,7 @@ def scope_of(strategy):
     return contextlib.nullcontext()
 
 
-def compiled(program, variables, strategy, jit_compile=None):
+def compiled(program, variables, strategy):
     """Returns a program, a function that assigns to variables, compiled.
 
     Where the caller is being traced, inside a `StatelessScope`, the program is
@@ -121,7 +121,6 @@ def compiled(program, variables, strategy, jit_compile=None):
         variables: A function that returns all variables that the program
             reads, of which it may assign to some.
         strategy: Not used on this backend.
-        jit_compile: False to run it step by step.
     """
 
     def pure(values, *arguments):
@@ -130,11 +129,12 @@ def compiled(program, variables, strategy, jit_compile=None):
             program(*arguments)
         return [scope.get_current_value(v) for v, _ in mapping]
 
-    run = pure if jit_compile is False else jax.jit(pure)
+    run = jax.jit(pure)
 
     def call(*arguments):
         if keras.src.backend.in_stateless_scope():
-            program(*arguments)
+            with full_precision():
+                program(*arguments)
             return
         before = [variable.value for variable in variables()]
         with full_precision():

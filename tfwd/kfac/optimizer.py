@@ -54,9 +54,12 @@ class KFAC(bound.CurvatureOptimizer):
         factor_decay: In [0, 1). Defaults to 0.95.
         factor_every: Steps between updates of the factors.
         inverse_every: Steps between refreshes of an inverse.
-        kl_clip: κ > 0, the bound on the KL divergence that a step may cause.
+        kl_clip: κ > 0, the bound of η²Σ⟨V, U⟩ over the layers with a block,
+            twice the KL divergence that a step without momentum causes.
         stagger_inverses: Whether to refresh the inverses one by one, spread
-            over the steps, instead of all in one step.
+            over the steps, instead of all in one step. The two of a layer
+            then have a π of different steps; the damping of their product is
+            off by the ratio of the two.
         curvature_scale: Multiplies the curvature. Defaults to 1. The code of
             Zhang et al. 2019 has 2 for Gauss–Newton.
         estimation: `"sampled"`, or `"exact"`, which sends one vector back per
@@ -162,7 +165,7 @@ class KFAC(bound.CurvatureOptimizer):
         instead of V; the result is the same. Does nothing with clipping, L2,
         KL clip, accumulation and `damping_mode="eigen"`, which need V. A
         variable with a regularizer, too, keeps its V; a penalty on a kernel by
-        `add_loss` is not seen.
+        `add_loss` outside the model's call is not seen.
 
         Args:
             optimizer_variables: The values of `optimizer.variables` in a

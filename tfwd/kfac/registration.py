@@ -206,16 +206,17 @@ def check_same(saved, found):
         for one, other in zip(saved.records, found.records, strict=True)
     ):
         return
-    differing = [
+    unlike = [
         record
-        for record in found.records
-        if not any(record.same_as(other) for other in saved.records)
+        for some, others in ((found, saved), (saved, found))
+        for record in some.records
+        if not any(record.same_as(other) for other in others.records)
     ]
     raise ValueError(
         "The factors of a KFAC belong to the model it was attached to first, "
         f"of {len(saved.records)} blocks; make a new optimizer for another "
         f"model. Received: {len(found.records)} blocks, of which differ: "
-        f"{', '.join(f'{r.layer} ({r.kind})' for r in differing) or 'none'}"
+        f"{', '.join(f'{r.layer} ({r.kind})' for r in unlike)}"
     )
 
 

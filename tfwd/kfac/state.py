@@ -28,6 +28,7 @@ class CurvatureState:
         inverses: For each unit what is kept of the inverse.
         units: The `inverses.Unit` of each factor.
         refreshes: How often inverses were refreshed.
+        cold_starts: 1 once there was a cold start.
         events: {name: counter} of the failures, names as in `EVENTS`.
     """
 
@@ -60,11 +61,17 @@ class CurvatureState:
             for unit in self.units
         ]
         # Sum of the weights of the terms in a factor; 1 in the long run.
-        self.weights = add_variable((len(records),), name="factor_weights")
+        dtypes = {record.dtype for record in records}
+        self.weights = add_variable(
+            (len(records),),
+            dtype="float64" if "float64" in dtypes else "float32",
+            name="factor_weights",
+        )
         self.positions = add_variable(
             (len(records),), initial_values.constant(1), name="positions"
         )
         self.refreshes = add_variable((), dtype="int", name="refreshes")
+        self.cold_starts = add_variable((), dtype="int", name="cold_starts")
         self.events = {
             name: add_variable((), dtype="int", name=name) for name in EVENTS
         }
@@ -100,7 +107,9 @@ class CurvatureState:
         old = ops.convert_to_tensor(self.weights)
         mixed = ops.cast(decay, old.dtype) * old + ops.cast(share, old.dtype)
         self.weights.assign(ops.where(finite, mixed, old))
-        positions = [ops.cast(e.positions, old.dtype) for e in estimates]
+        positions = [
+            ops.cast(e.positions, self.positions.dtype) for e in estimates
+        ]
         self.positions.assign(ops.stack(positions))
         self.count("dropped_statistics", ops.logical_not(finite))
 

@@ -154,7 +154,7 @@ def scope_of(strategy):
     return strategy.scope()
 
 
-def compiled(program, variables, strategy, jit_compile=None):
+def compiled(program, variables, strategy):
     """Returns a program, a function that assigns to variables, compiled.
 
     Called eagerly, it runs compiled on every replica of the strategy. Where
@@ -166,10 +166,9 @@ def compiled(program, variables, strategy, jit_compile=None):
         variables: A function that returns those it reads and assigns to; on
             this backend it just does.
         strategy: What `strategy_in_force` returned when they were made.
-        jit_compile: As in `tf.function`.
     """
 
-    @tf.function(reduce_retracing=True, jit_compile=jit_compile)
+    @tf.function(reduce_retracing=True)
     def on_replicas(*arguments):
         strategy.run(program, arguments)
 
@@ -206,4 +205,7 @@ def value_while_tracing(variable):
     with tf.init_scope():
         if not tf.executing_eagerly():
             return None
-        return int(keras.ops.convert_to_numpy(variable))
+        try:
+            return int(keras.ops.convert_to_numpy(variable))
+        except TypeError:  # Created in this very trace, it has no value yet.
+            return None

@@ -137,6 +137,26 @@ def test_masked_factors_are_the_matrix_of_the_loss_as_keras_averages_it():
         assert models.error(actual, truth) < TOLERANCE, block.layer.name
 
 
+def test_a_mask_that_nothing_heeds_leaves_no_row_out():
+    # Flatten drops the mask: padding is input as any other.
+    ids = np.array([[1, 2, 0, 0], [3, 0, 0, 0]])
+    model = models.filled(
+        keras.Sequential(
+            [
+                keras.Input((4,), dtype="int32"),
+                layers.Embedding(5, 4, mask_zero=True, name="embedding"),
+                layers.Flatten(),
+                layers.Dense(3, name="dense"),
+            ]
+        )
+    )
+    optimizer = models.attached(model, "gaussian")
+    optimizer.update_factors(ids)
+    frequencies, _ = optimizer.factors()["embedding"]
+    expected = np.bincount(ids.ravel(), minlength=5) / ids.size
+    np.testing.assert_allclose(frequencies, expected, rtol=1e-12)
+
+
 def test_a_pass_drops_what_the_next_training_step_drops_and_changes_nothing():
     model = models.built(
         [

@@ -127,7 +127,8 @@ def test_narrow_configs_keep_the_values_of_the_full_ones(optimizer, mechanism):
     } - {"width", "train_fraction", "epochs", "decay_epochs"}
     if mechanism == "_l2":
         assert narrow.weight_decay_mode == "l2"
-        assert differing <= {"weight_decay_mode"}
+        assert narrow.weight_decay == 3e-4
+        assert differing <= {"weight_decay_mode", "weight_decay"}
     elif optimizer == "sgd" and mechanism:
         assert narrow.optimizer == "sgdw"
         assert narrow.weight_decay == pytest.approx(

@@ -5,7 +5,7 @@ per example and position, a the layer's input (and a 1 if there is a bias) and
 g the gradient at its pre-activation,
 
     A = Σ a aᵀ / rows,  [(groups,) n, n]
-    G = Σ g gᵀ / examples,  [(groups,) m, m]
+    G = Σ g gᵀ / predictions,  [(groups,) m, m]
     V = Σ a gᵀ,  [(groups,) n, m], the gradient in matrix form
 
 G is summed over positions, so that C needs no factor for their number. The

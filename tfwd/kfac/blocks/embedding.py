@@ -35,12 +35,13 @@ class EmbeddingBlock(kronecker.KroneckerBlock):
     def _input_moment(self, call):
         ids = self.input_rows(call.features)
         grid = self._grid(call.gradients[0])
-        weights = rows.weights(
-            grid, call.weights, call.mask, len(grid), self.dtype
-        )
+        mask = call.mask
+        if self.layer.mask_zero:
+            padded = ops.reshape(ops.not_equal(ids, 0), grid)
+            mask = padded if mask is None else ops.logical_and(mask, padded)
+        mask = self._row_mask(mask, call, grid)
+        weights = rows.weights(grid, call.weights, mask, self.dtype)
         if weights is None:
             weights = ops.ones_like(ids, dtype=self.dtype)
-        if self.layer.mask_zero:
-            weights = weights * self._cast(ops.not_equal(ids, 0))
         frequencies = ops.segment_sum(weights, ids, num_segments=self.sizes[1])
         return frequencies, ops.sum(weights)

@@ -80,15 +80,32 @@ class KroneckerBlock(base.Block):
 
     def _input_moment(self, call):
         grid = self._grid(call.gradients[0])
-        weights = rows.weights(
-            grid, call.weights, call.mask, self._masked_axes(grid), self.dtype
-        )
+        mask = self._row_mask(call.mask, call, grid)
+        weights = rows.weights(grid, call.weights, mask, self.dtype)
         inputs = self.input_rows(call.features)
         if weights is None:
             count = self._cast(ops.shape(inputs)[-2])
         else:
             count = ops.sum(weights)
         return rows.second_moment(inputs, weights), count
+
+    def _row_mask(self, mask, call, grid):
+        """Returns the mask of the rows that count, of the grid, or None.
+
+        A masked row counts all the same if a gradient comes back to it: some
+        layer above did not heed the mask.
+        """
+        # A mask over an axis that the layer contracts leaves no row out.
+        if mask is None or len(mask.shape) > self._masked_axes(grid):
+            return None
+        mask = rows.over_grid(mask, grid)
+        for gradient in call.gradients:
+            reached = self.gradient_rows(gradient) != 0
+            reached = ops.any(reached, axis=-1)
+            if self.sizes[0] is not None:
+                reached = ops.any(reached, axis=0)
+            mask = ops.logical_or(mask, ops.reshape(reached, grid))
+        return mask
 
     def _gradient_moment(self, calls):
         return sum(

@@ -21,32 +21,28 @@ def second_moment(rows, weights=None):
     return ops.matmul(ops.swapaxes(rows, -1, -2), rows)
 
 
-def weights(grid, example_weights, mask, masked_axes, dtype):
+def weights(grid, example_weights, mask, dtype):
     """Returns the weight of each row, [rows], or None if all are 1.
 
     Args:
         grid: Sizes of batch and positions, batch first.
         example_weights: None, or [batch].
-        mask: None, or boolean, over leading axes of the layer's input. A mask
-            over an axis that the layer contracts leaves no row out: the
-            layer itself does not heed it.
-        masked_axes: How many leading axes of the grid are leading axes of the
-            layer's input.
+        mask: None, or boolean, of the grid.
         dtype: Of the result.
     """
-    if mask is not None and len(mask.shape) > masked_axes:
-        mask = None
     factors = [
-        _over_grid(ops.cast(factor, dtype), len(grid))
+        ops.cast(over_grid(factor, grid), dtype)
         for factor in (example_weights, mask)
         if factor is not None
     ]
     if not factors:
         return None
     product = factors[0] if len(factors) == 1 else factors[0] * factors[1]
-    return ops.reshape(ops.broadcast_to(product, grid), (-1,))
+    return ops.reshape(product, (-1,))
 
 
-def _over_grid(tensor, rank):
+def over_grid(tensor, grid):
+    """Returns what is given for leading axes of the grid for all of it."""
     shape = ops.shape(tensor)
-    return ops.reshape(tensor, (*shape, *(1,) * (rank - len(shape))))
+    shape = (*shape, *(1,) * (len(grid) - len(shape)))
+    return ops.broadcast_to(ops.reshape(tensor, shape), grid)

@@ -49,6 +49,8 @@ def test_weights_and_mask_multiply_the_rows_of_inputs(weighted, mask_rank):
     if mask_rank:
         mask = random.uniform(size=(4, 2, 3)[:mask_rank]) < 0.6
         of_rows *= mask.reshape(*mask.shape, *(1,) * (3 - mask_rank))
+    # What a mask leaves out sends no gradient back.
+    gradient *= of_rows[..., None].astype("float32")
     if weighted:
         of_rows *= weights[:, None, None]
     block = dense_block(inputs)
@@ -60,6 +62,20 @@ def test_weights_and_mask_multiply_the_rows_of_inputs(weighted, mask_rank):
     truth = checking.moment(gradient.reshape(-1, 3))
     assert checking.error(s, truth) <= 2e-6
     assert float(s_count) == 4
+
+
+def test_masked_row_counts_if_a_gradient_comes_back_to_it():
+    inputs = checking.generator().normal(size=(2, 3, 5)).astype("float32")
+    gradient = np.zeros((2, 3, 3), "float32")
+    gradient[0, 0, 1] = gradient[1, 2, 0] = 1.0
+    mask = np.array([[False, True, False], [True, False, False]])
+    block = dense_block(inputs)
+    call = checking.call(block, inputs, [gradient], mask=mask)
+    (a, count), _ = block.statistics([call])
+    counts = np.array([1, 1, 0, 1, 0, 1])
+    truth = checking.moment(rows_of(inputs, True), counts)
+    assert checking.error(a, truth) <= 2e-6
+    assert float(count) == 4
 
 
 def test_mask_over_features_leaves_no_row_out():

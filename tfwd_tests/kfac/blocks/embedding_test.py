@@ -17,8 +17,12 @@ def embedding_block(mask_zero=False, dtype="float32"):
     return blocks.block_for(layer)
 
 
-def statistics(block, weights=None, mask=None, ids=IDS, ids_dtype="int32"):
+def statistics(
+    block, weights=None, mask=None, ids=IDS, ids_dtype="int32", heeded=True
+):
     gradient = checking.generator().normal(size=(*ids.shape, 3))
+    # What a mask leaves out sends no gradient back.
+    gradient = np.where(np.expand_dims(heeded, -1), gradient, 0)
     call = blocks.Call(
         block.features(checking.tensor(ids, ids_dtype), block.layer.call),
         (checking.tensor(gradient, block.dtype),),
@@ -66,7 +70,7 @@ def test_weights_mask_and_padding_multiply(weighted, masked, mask_zero):
     if mask_zero:
         of_rows *= IDS != 0
     _, _, ((a, count), (_, examples)) = statistics(
-        embedding_block(mask_zero), weights, mask
+        embedding_block(mask_zero), weights, mask, heeded=of_rows > 0
     )
     truth = [of_rows[IDS == token].sum() for token in range(6)]
     np.testing.assert_array_equal(checking.numpy(a), truth)
