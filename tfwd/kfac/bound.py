@@ -206,7 +206,9 @@ class CurvatureOptimizer(base.Optimizer):
         slots = (0,) * len(units)
         if self.stagger_inverses:
             costs = [unit.cost for unit in units]
-            slots = schedule_lib.staggered_slots(costs, self.inverse_every)
+            slots = schedule_lib.staggered_slots(
+                costs, self.inverse_every, self.factor_every
+            )
         return schedule_lib.Schedule(
             slots,
             self.factor_every,
@@ -374,7 +376,7 @@ class CurvatureOptimizer(base.Optimizer):
         if [id(v) for v in known] != [id(v) for v in variables]:
             raise ValueError(
                 "KFAC must be attached to the model that it trains, after the "
-                "last change of `trainable`, and once built it keeps its "
-                f"variables. Received: {len(variables)} variables that are not "
-                f"the {len(known)} it knows"
+                "last change of its layers and of `trainable`; once built, "
+                "another model needs a new optimizer. Received: "
+                f"{len(variables)} variables, not the {len(known)} it knows"
             )

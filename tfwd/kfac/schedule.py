@@ -89,22 +89,29 @@ class Schedule:
         )
 
 
-def staggered_slots(costs, period):
+def staggered_slots(costs, period, factor_every=1):
     """Spreads units over the steps of a period.
 
-    One unit per step at equal distances where the period is long enough, else
-    units put one by one, the costliest first, where the load is least.
+    One unit per step at equal distances where the period is long enough, and
+    where possible not on a step with factors; else units put one by one, the
+    costliest first, where the load is least.
 
     Args:
         costs: The cost of each unit.
         period: Steps.
+        factor_every: Steps between updates of the factors.
 
     Returns:
         A slot in [0, period) for each unit.
     """
-    if len(costs) <= period:
-        return tuple(i * period // len(costs) for i in range(len(costs)))
-    return balanced(costs, period)
+    free = [slot for slot in range(period) if slot % factor_every]
+    if len(costs) > len(free):
+        free = range(period)
+    if len(costs) > len(free):
+        return balanced(costs, period)
+    return tuple(
+        free[unit * len(free) // len(costs)] for unit in range(len(costs))
+    )
 
 
 def balanced(costs, bins):

@@ -98,11 +98,18 @@ class CurvatureState:
         for variables, estimate, good in zip(
             self.factors, estimates, finite, strict=True
         ):
-            for variable, new in zip(variables, estimate.factors, strict=True):
-                old = ops.convert_to_tensor(variable)
-                mixed = ops.cast(decay, old.dtype) * old
-                mixed = mixed + ops.cast(share, old.dtype) * new
-                variable.assign(ops.where(good, mixed, old))
+            old = [ops.convert_to_tensor(variable) for variable in variables]
+
+            def mixed(old=old, estimate=estimate):
+                return [
+                    ops.cast(decay, x.dtype) * x + ops.cast(share, x.dtype) * y
+                    for x, y in zip(old, estimate.factors, strict=True)
+                ]
+
+            # A branch, which costs no pass over memory as a choice would.
+            new = self._backend.condition(good, mixed, lambda old=old: old)
+            for variable, value in zip(variables, new, strict=True):
+                variable.assign(value)
         finite = ops.stack(finite)
         old = ops.convert_to_tensor(self.weights)
         mixed = ops.cast(decay, old.dtype) * old + ops.cast(share, old.dtype)

@@ -88,11 +88,14 @@ def test_loaded_model_needs_attach_and_keeps_its_factors(tmp_path):
 def test_model_of_other_sizes_is_refused():
     optimizer = training.optimizer()
     optimizer.attach(training.mlp())
-    copy = tfwd.KFAC.from_config(optimizer.get_config())
+    config = optimizer.get_config()
+    loaded = tfwd.KFAC.from_config(config)
+    loaded.build(training.mlp().trainable_variables)
     with pytest.raises(ValueError, match="of 2 blocks") as error:
-        copy.attach(training.mlp((9,)))
+        loaded.attach(training.mlp((9,)))
     assert_one_line(error)
-    copy.attach(training.mlp())
+    # Without factors it is a new one.
+    tfwd.KFAC.from_config(config).attach(training.mlp((9,)))
 
 
 def test_detach_leaves_a_model_as_it_was():
@@ -241,11 +244,17 @@ def test_compiling_before_attaching_after_it_and_again_are_the_same():
 
 def test_layer_replaced_after_attaching_is_noticed_by_the_next_factors():
     model = training.compiled()
-    name = model.layers[1].name
     model.pop()
     model.add(layers.Dense(training.CLASSES))
-    with pytest.raises(ValueError, match=f"{name}, not called"):
+    with pytest.raises(ValueError, match="last change of its layers"):
         model.optimizer.update_factors(training.examples()[0])
+    built = training.compiled()
+    built.optimizer.build(built.trainable_variables)
+    name = built.layers[1].name
+    built.pop()
+    built.add(layers.Dense(training.CLASSES))
+    with pytest.raises(ValueError, match=f"{name}, not called"):
+        built.optimizer.update_factors(training.examples()[0])
 
 
 class OwnStep(keras.Model):
