@@ -16,13 +16,12 @@ replicas and loss scale.
 
 import dataclasses
 import math
-import typing
 
 import keras
 from keras import ops
 
-from tfwd.kfac import capture
 from tfwd.kfac import noise
+from tfwd.kfac import recording
 from tfwd.kfac.blocks import base
 
 CURVATURES = ("fisher", "gauss_newton", "empirical")
@@ -97,7 +96,13 @@ def estimate(
         ValueError: If a layer with a block was not called, or logits are
             needed and not found.
     """
-    run = _Run(backend, model, blocks, curvature, head)
+    run = recording.Run(
+        backend,
+        model,
+        blocks,
+        head,
+        needs_logits=curvature.kind == "gauss_newton",
+    )
     size = ops.shape(keras.tree.flatten(inputs)[0])[0]
     examples = ops.arange(size, dtype="int32") + ops.cast(
         first_example + backend.first_example(size), "int32"
@@ -141,115 +146,6 @@ def estimate(
             )
     return _over_replicas(
         backend, blocks, calls, ops.cast(recorded.predictions, dtype)
-    )
-
-
-class _Recorded(typing.NamedTuple):
-    """What a run leaves beside its head; tensors, or None where a mask is."""
-
-    features: list
-    masks: list
-    output_mask: object
-    predictions: object
-
-
-class _Scope(keras.StatelessScope):
-    """Keeps the model as it is, and notes who reads a block's variables.
-
-    What a variable does outside its own layer (the transposed kernel of a tied
-    autoencoder) is not in the layer's factors.
-    """
-
-    def __init__(self, mapping, blocks):
-        super().__init__(mapping)
-        self.layer = None
-        self._owners = {id(v): b.layer for b in blocks for v in b.variables}
-
-    def get_current_value(self, ref_var):
-        """Returns a variable's value, to its own layer alone.
-
-        Raises:
-            ValueError: If another layer reads a block's variable.
-        """
-        owner = self._owners.get(id(ref_var))
-        if owner is not None and owner is not self.layer:
-            raise ValueError(
-                "KFAC needs every variable to be used by its own layer alone. "
-                f"Received: {ref_var.path}, used outside {owner.name}"
-            )
-        return super().get_current_value(ref_var)
-
-
-class _Run:
-    """Runs the model once and records the calls of its blocks."""
-
-    def __init__(self, backend, model, blocks, curvature, head):
-        self.called = []
-        self._backend = backend
-        self._model = model
-        self._blocks = {id(block.layer): block for block in blocks}
-        self._head = head
-        self._needs_logits = (
-            curvature.kind == "gauss_newton" and not head.from_logits
-        )
-
-    def __call__(self, inputs, connect):
-        """Returns the head and a `_Recorded`."""
-        self.called = []
-        features, masks, activated = [], [], []
-
-        def listen(layer, linear, activation, inputs):
-            block = self._blocks.get(id(layer))
-            if block is None:
-                return activation(linear(inputs))
-            self.called.append(block)
-            scope.layer = layer
-            features.append(block.features(inputs, linear))
-            masks.append(capture.mask_of(inputs))
-            z = connect(linear(inputs))
-            scope.layer = None
-            output = activation(z)
-            activated.append((output, z, activation))
-            return output
-
-        mapping = self._backend.current_values(self._model.variables)
-        scope = _Scope(mapping, self._blocks.values())
-        with scope, capture.listening(listen):
-            output = capture.call_for_training(self._model, inputs)
-        leaves = keras.tree.flatten(output)
-        if len(leaves) != 1:
-            raise ValueError(
-                "KFAC needs a model with one output. "
-                f"Received: {len(leaves)} outputs"
-            )
-        output_mask = capture.mask_of(leaves[0])
-        if output_mask is None:
-            predictions = math.prod(ops.shape(leaves[0])[:-1])
-        else:
-            predictions = ops.sum(ops.cast(output_mask, "int32"))
-        tensor = leaves[0]
-        if not self._head.from_logits:
-            z = _logits(tensor, activated, self._head, self._model)
-            if self._needs_logits:
-                tensor = z
-        return tensor, _Recorded(features, masks, output_mask, predictions)
-
-
-def _logits(output, activated, head, model):
-    """Returns the pre-activation of the layer that gives probabilities.
-
-    Raises:
-        ValueError: If the last layer does not end with the head's activation:
-            the loss says probabilities, and nothing else says so.
-    """
-    name = head.distribution
-    for result, z, activation in activated:
-        if result is output and activation is getattr(keras.activations, name):
-            return z
-    raise ValueError(
-        "KFAC needs logits, with from_logits=True in the loss, or a last layer "
-        f"whose own activation is {name}. Received: from_logits=False and "
-        f"{model.layers[-1].name} without it"
     )
 
 

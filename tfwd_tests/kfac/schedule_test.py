@@ -157,6 +157,13 @@ def test_few_units_stand_alone_and_at_equal_distances(count):
     assert gaps.max() <= -(-100 // count)
 
 
+@pytest.mark.parametrize("count", [1, 10, 90, 95])
+def test_units_keep_off_the_steps_with_factors_while_there_is_room(count):
+    slots = schedule_lib.staggered_slots([1.0] * count, 100, factor_every=10)
+    assert len(set(slots)) == count
+    assert all(slot % 10 for slot in slots) == (count <= 90)
+
+
 def test_many_units_share_steps_of_nearly_equal_load():
     costs = [float(1 + (37 * i) % 101) ** 3 for i in range(400)]
     slots = schedule_lib.staggered_slots(costs, 100)
