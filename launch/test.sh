@@ -41,5 +41,6 @@ selected=$#
 run_tests tensorflow "$@"
 run_tests jax tfwd_tests/optimizers tfwd_tests/kfac tfwd_tests/models "$@"
 if "$python" -c 'import torch' 2>/dev/null; then
-  run_tests torch tfwd_tests/optimizers tfwd_tests/models "$@"
+  run_tests torch tfwd_tests/optimizers tfwd_tests/models \
+    tfwd_tests/kfac/torch_kfac_test.py "$@"
 fi

@@ -2,6 +2,7 @@
 
 import contextlib
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -73,6 +74,28 @@ def test_fit_on_two_replicas_gives_the_weights_of_one(case):
         training.fit(model, epochs=5)
     assert_equal(mirrored, single)
     assert_shared_out(mirrored)
+
+
+def normalized():
+    """Returns a perceptron whose batches are normalized over replicas."""
+    return training.reset(
+        keras.Sequential(
+            [
+                keras.Input((training.INPUTS,)),
+                keras.layers.Dense(8),
+                keras.layers.BatchNormalization(synchronized=True),
+                keras.layers.Activation("tanh"),
+                keras.layers.Dense(training.CLASSES),
+            ]
+        )
+    )
+
+
+def test_fit_with_synchronized_normalization_gives_the_weights_of_one():
+    single, mirrored = pair(normalized, estimation="exact")
+    for model in (single, mirrored):
+        training.fit(model, epochs=2)
+    assert_equal(mirrored, single)
 
 
 def test_fit_of_a_convolution_on_two_replicas_gives_the_weights_of_one():
