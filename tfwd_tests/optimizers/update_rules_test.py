@@ -135,7 +135,9 @@ def test_every_public_optimizer_has_a_row_and_every_row_a_mode():
         if isinstance(getattr(tfwd, name), type)
         and issubclass(getattr(tfwd, name), keras.optimizers.Optimizer)
     }
-    assert public == {row.name for row in table.ROWS}
-    assert public == {
+    # K-FAC needs a model; its rule is tested in tfwd_tests/kfac.
+    first_order = public - set(tfwd.kfac.__all__)
+    assert first_order == {row.name for row in table.ROWS}
+    assert first_order == {
         cls.__name__ for cls in tfwd.optimizers.OPTIMIZERS.values()
     }

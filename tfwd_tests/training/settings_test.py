@@ -42,7 +42,7 @@ from tfwd.training import settings as settings_lib
         ("weight_decay_multiplier", ("bias=-1",), "factor"),
         ("gradient_accumulation_steps", 1, "at least 2"),
         ("curvature", "hessian", "one of fisher, gauss_newton, empirical"),
-        ("damping", -1e-3, "at least 0"),
+        ("damping", 0.0, "above 0"),
         ("damping_mode", "none", "one of factored, eigen"),
         ("factor_decay", 1.0, "below 1"),
         ("factor_every", 0, "at least 1"),
