@@ -24,7 +24,7 @@ class Attachment:
 
     Args:
         optimizer: The `KFAC`.
-        model: The model, whose layers are hooked from now on.
+        model: The model, whose layers `install` hooks.
         loss: A Keras loss, or None for the compiled one.
         blocks: The blocks of the model.
 
@@ -47,12 +47,15 @@ class Attachment:
         self._programs = {}
         if loss is not None or capture.compiled_loss(model) is not None:
             self.head()
-        for block in blocks:
-            capture.install(block.layer, optimizer)
         self._make_train_function = functools.partial(
             fit_lib.make_train_function, model, optimizer
         )
-        fitting.install(model, self._make_train_function)
+
+    def install(self):
+        """Puts the hooks on."""
+        for block in self.blocks:
+            capture.install(block.layer, self._optimizer)
+        fitting.install(self.model, self._make_train_function)
 
     def remove(self):
         """Takes the hooks off."""

@@ -1,12 +1,11 @@
 """An optimizer that is attached to a model and keeps the model's curvature."""
 
-import warnings
-
 import keras
 from keras import ops
 
 from tfwd.kfac import attachment as attachment_lib
 from tfwd.kfac import curvature as curvature_lib
+from tfwd.kfac import failures
 from tfwd.kfac import inverses
 from tfwd.kfac import registration
 from tfwd.kfac import schedule as schedule_lib
@@ -105,7 +104,6 @@ class CurvatureOptimizer(base.Optimizer):
         # Of the model attached last, or else of the one a config speaks of.
         self._report = None
         self._state = None
-        self._reported_events = set()
 
     def attach(self, model, loss=None):
         """Hooks the layers of a model, once, and says what was found.
@@ -124,8 +122,9 @@ class CurvatureOptimizer(base.Optimizer):
             sizes and bytes.
 
         Raises:
-            ValueError: If the model is not built, has a layer that is not
-                supported, or is not the one that the factors belong to.
+            ValueError: If the model is not built, has a layer or a loss that
+                is not supported, or is not the one that the factors belong to.
+                What was attached before stays attached.
         """
         if not model.built:
             raise ValueError(
@@ -145,10 +144,11 @@ class CurvatureOptimizer(base.Optimizer):
             self._check_same_variables(
                 self.model_variables(), model.trainable_variables
             )
+        attached = attachment_lib.Attachment(self, model, loss, blocks)
         self.detach()
-        self._report = report
-        self._attached = attachment_lib.Attachment(self, model, loss, blocks)
-        if self._state and backend_lib.value_of(self._state.refreshes) > 0:
+        attached.install()
+        self._report, self._attached = report, attached
+        if self._state and ops.convert_to_numpy(self._state.refreshes) > 0:
             self._attached.keep_refreshed()
         return report
 
@@ -214,7 +214,7 @@ class CurvatureOptimizer(base.Optimizer):
             self.factor_every,
             self.inverse_every,
             self.update_order == "authors",
-            bool(backend_lib.value_of(self._state.cold_starts)),
+            bool(ops.convert_to_numpy(self._state.cold_starts)),
             self.gradient_accumulation_steps or 1,
         )
 
@@ -284,10 +284,10 @@ class CurvatureOptimizer(base.Optimizer):
         where a block has one.
         """
         state = self.curvature_state()
-        positions = backend_lib.value_of(state.positions)
+        positions = ops.convert_to_numpy(state.positions)
         result = {}
         for number, record in enumerate(self._report.records):
-            factors = [backend_lib.value_of(f) for f in state.debiased(number)]
+            factors = [ops.convert_to_numpy(f) for f in state.debiased(number)]
             if len(factors) == 2:
                 factors[1] = factors[1] / positions[number].astype(
                     factors[1].dtype
@@ -304,38 +304,31 @@ class CurvatureOptimizer(base.Optimizer):
         print_fn(str(self._report))
         for name, count in self.events().items():
             if count:
-                print_fn(f"{name}: {count} ({state_lib.EVENTS[name]})")
+                print_fn(f"{name}: {count} ({failures.EVENTS[name]})")
 
-    def events(self, optimizer_variables=None):
-        """Returns {name: count} of the failures so far, as ints.
+    def events(self):
+        """Returns {name: count} of the failures so far, as ints."""
+        if self._state is None:
+            return dict.fromkeys(failures.EVENTS, 0)
+        return self._state.failures.counts()
+
+    def warn_of_events(self, optimizer_variables=None):
+        """Warns of each kind of failure, once.
 
         Args:
             optimizer_variables: The values of `optimizer.variables` in a
                 stateless (JAX) loop.
         """
-        if self._state is None:
-            return dict.fromkeys(state_lib.EVENTS, 0)
-        counters = self._state.events
-        if optimizer_variables is not None:
-            numbers = {id(v): i for i, v in enumerate(self.variables)}
-            counters = {
-                name: optimizer_variables[numbers[id(counter)]]
-                for name, counter in counters.items()
-            }
-        return {
-            name: int(backend_lib.value_of(counter))
-            for name, counter in counters.items()
-        }
+        if self._state is not None:
+            values = self.values_by_id(optimizer_variables)
+            self._state.failures.warn(self.name, values)
 
-    def warn_of_events(self, optimizer_variables=None):
-        """Warns of each kind of failure, once; arguments as of `events`."""
-        for name, count in self.events(optimizer_variables).items():
-            if count and name not in self._reported_events:
-                self._reported_events.add(name)
-                warnings.warn(
-                    f"{self.name}: {state_lib.EVENTS[name]} ({name}: {count}).",
-                    stacklevel=2,
-                )
+    def values_by_id(self, optimizer_variables):
+        """Returns {id of a variable: its value}, {} for None."""
+        if optimizer_variables is None:
+            return {}
+        keys = map(id, self.variables)
+        return dict(zip(keys, optimizer_variables, strict=True))
 
     def damping_now(self):
         """Returns λ in the step to come, a scalar tensor."""

@@ -146,11 +146,6 @@ def compiled(program, variables, strategy):
     return call
 
 
-def value_of(variable):
-    """Returns a variable's value as NumPy has it."""
-    return keras.ops.convert_to_numpy(variable)
-
-
 def value_while_tracing(variable):
     """Returns a scalar variable's value, or None where it cannot be known."""
     value = variable.value

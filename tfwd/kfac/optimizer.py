@@ -55,7 +55,7 @@ class KFAC(bound.CurvatureOptimizer):
         factor_every: Steps between updates of the factors.
         inverse_every: Steps between refreshes of an inverse.
         kl_clip: κ > 0, the bound of η²Σ⟨V, U⟩ over the layers with a block,
-            twice the KL divergence that a step without momentum causes.
+            before the momentum.
         stagger_inverses: Whether to refresh the inverses one by one, spread
             over the steps, instead of all in one step. The two of a layer
             then have a π of different steps; the damping of their product is
@@ -174,12 +174,10 @@ class KFAC(bound.CurvatureOptimizer):
         if not self._backward_may_precondition():
             yield
             return
-        values = {}
-        if optimizer_variables is not None:
-            keys = map(id, self.variables)
-            values = dict(zip(keys, optimizer_variables, strict=True))
         listener = backward.Listener(
-            self.attachment, self.curvature_state(), values
+            self.attachment,
+            self.curvature_state(),
+            self.values_by_id(optimizer_variables),
         )
         with capture.listening(listener):
             yield
@@ -199,7 +197,7 @@ class KFAC(bound.CurvatureOptimizer):
             [*variables, *self.variables],
         )
         skipped = ops.logical_not(possible)
-        self.curvature_state().count("skipped_steps", skipped)
+        self.curvature_state().failures.add("skipped_steps", skipped)
 
     def precondition(self, indices, gradients, learning_rate):
         """Returns ν (A ⊗ G + λ)⁻¹ V of all blocks, V of the others."""
@@ -226,19 +224,17 @@ class KFAC(bound.CurvatureOptimizer):
                 inner += ops.cast(
                     ops.sum(gradient * product), policy.scalar_dtype()
                 )
-            products |= zip(
-                record.positions, block.from_matrix(product), strict=True
-            )
-        nu = 1.0
+            parts = block.from_matrix(product)
+            for i, part in zip(record.positions, parts, strict=True):
+                if i in result:
+                    products[i] = ops.cast(part, result[i].dtype)
         if self.kl_clip is not None:
             nu = _kl_scale(self.kl_clip, learning_rate, inner)
-        for i, product in products.items():
-            if i in result:
-                product = ops.cast(product, result[i].dtype)
-                if self.kl_clip is not None:
-                    product = ops.cast(nu, product.dtype) * product
-                result[i] = product
-        return [result[i] for i in indices]
+            products = {
+                i: ops.cast(nu, part.dtype) * part
+                for i, part in products.items()
+            }
+        return [products.get(i, result[i]) for i in indices]
 
     def step(self, index, gradient, learning_rate):
         """Updates the momentum and returns η m."""

@@ -2,16 +2,9 @@
 
 from keras import ops
 
+from tfwd.kfac import failures as failures_lib
 from tfwd.kfac import inverses as inverses_lib
 from tfwd.optimizers import initial_values
-
-EVENTS = {
-    "dropped_statistics": "statistics of a layer were not finite and dropped",
-    "retried_inverses": "an inversion failed and was tried with more damping",
-    "kept_inverses": "an inversion failed for good and the last one was kept",
-    "skipped_steps": "a step without inverses or with a gradient that was not "
-    "finite was skipped",
-}
 
 
 class CurvatureState:
@@ -29,7 +22,7 @@ class CurvatureState:
         units: The `inverses.Unit` of each factor.
         refreshes: How often inverses were refreshed.
         cold_starts: 1 once there was a cold start.
-        events: {name: counter} of the failures, names as in `EVENTS`.
+        failures: The `failures.Failures`.
     """
 
     def __init__(self, backend, add_variable, records, damping_mode):
@@ -72,9 +65,7 @@ class CurvatureState:
         )
         self.refreshes = add_variable((), dtype="int", name="refreshes")
         self.cold_starts = add_variable((), dtype="int", name="cold_starts")
-        self.events = {
-            name: add_variable((), dtype="int", name=name) for name in EVENTS
-        }
+        self.failures = failures_lib.Failures(add_variable)
 
     def inverses_of(self, block):
         """Returns what is kept for each factor of a block."""
@@ -118,7 +109,7 @@ class CurvatureState:
             ops.cast(e.positions, self.positions.dtype) for e in estimates
         ]
         self.positions.assign(ops.stack(positions))
-        self.count("dropped_statistics", ops.logical_not(finite))
+        self.failures.add("dropped_statistics", ops.logical_not(finite))
 
     def debiased(self, block):
         """Returns a block's factors, each a weighted mean of its terms."""
@@ -132,12 +123,15 @@ class CurvatureState:
     def refresh(self, units, owners, damping):
         """Inverts factors; where that fails, the last inverse is kept.
 
+        That of a block of which no statistics were finite yet is zero, which
+        does not move its variables.
+
         Args:
             units: Numbers of units.
             owners: For each unit of all the replica that inverts it.
             damping: λ, a scalar.
         """
-        results, failures = [], []
+        results, outcomes = [], []
         for number in units:
             kept = self.inverses[number]
 
@@ -151,6 +145,9 @@ class CurvatureState:
                     damping,
                     self._damping_mode,
                 )
+                # Zeros are no factor: their damped inverse is 1/λ.
+                unseen = ops.convert_to_tensor(self.weights)[unit.block] <= 0
+                failed_again = ops.logical_or(failed_again, unseen)
                 flags = ops.stack([failed, failed_again])
                 # A replica that fails must not spoil the sum over replicas.
                 values = [
@@ -166,25 +163,17 @@ class CurvatureState:
                 owners[number], compute, like
             )
             results += values
-            failures.append(flags)
-        *results, failures = self._backend.sum_over_replicas(
-            [*results, ops.stack(failures)]
+            outcomes.append(flags)
+        *results, outcomes = self._backend.sum_over_replicas(
+            [*results, ops.stack(outcomes)]
         )
         remaining = iter(results)
-        for number, flags in zip(units, range(len(units)), strict=True):
-            failed_again = failures[flags, 1] > 0
+        for row, number in enumerate(units):
+            failed_again = outcomes[row, 1] > 0
             for variable in self.inverses[number]:
                 old = ops.convert_to_tensor(variable)
                 new = next(remaining)
                 variable.assign(ops.where(failed_again, old, new))
-        self.count("retried_inverses", failures[:, 0])
-        self.count("kept_inverses", failures[:, 1])
+        self.failures.add("retried_inverses", outcomes[:, 0])
+        self.failures.add("kept_inverses", outcomes[:, 1])
         self.refreshes.assign(ops.convert_to_tensor(self.refreshes) + 1)
-
-    def count(self, event, flags):
-        """Adds the number of true flags to a counter."""
-        counter = self.events[event]
-        value = ops.convert_to_tensor(counter)
-        counter.assign(
-            value + ops.cast(ops.sum(ops.cast(flags, "int32")), value.dtype)
-        )

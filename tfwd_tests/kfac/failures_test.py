@@ -110,6 +110,23 @@ def test_inverse_that_cannot_be_computed_is_kept(damping_mode, kept):
             optimizer.warn_of_events()
 
 
+def test_block_without_statistics_does_not_move_until_it_has_some():
+    model = training.compiled(weight_decay=0.0)
+    optimizer, x = model.optimizer, training.examples(16)[0]
+    weights = model.get_weights()
+    optimizer.update_factors(np.full_like(x, np.nan))
+    optimizer.update_inverses()
+    gradients = [keras.ops.ones(v.shape) for v in model.trainable_variables]
+    optimizer.apply(gradients, model.trainable_variables)
+    # The damped inverse of a factor of zeros would have moved them by η/λ.
+    assert training.error(model, weights) == 0
+    assert optimizer.events()["kept_inverses"] == 4
+    optimizer.update_factors(x)
+    optimizer.update_inverses()
+    optimizer.apply(gradients, model.trainable_variables)
+    assert training.error(model, weights) > 0
+
+
 def test_factor_that_is_not_positive_definite_is_damped_more():
     """A's last eigenvalue is −2d, where d = π√λ is what damps it."""
     damping = 1e-4

@@ -74,6 +74,16 @@ def test_loss_that_is_no_likelihood_is_refused_by_attach():
         tfwd.KFAC().attach(training.mlp(), "mae")
 
 
+def test_refused_attach_leaves_what_was_attached():
+    optimizer, first = training.optimizer(), training.mlp()
+    report = optimizer.attach(first, training.cross_entropy())
+    with pytest.raises(ValueError, match="mean squared error"):
+        optimizer.attach(training.mlp((5,)), "mae")
+    assert optimizer.report is report
+    assert optimizer.attachment.model is first
+    assert all("call" in vars(layer) for layer in first.layers)
+
+
 def test_detaching_one_optimizer_leaves_the_other_its_fit():
     first, second = training.optimizer(), training.optimizer()
     model = training.mlp()

@@ -63,7 +63,7 @@ def values(state):
 def counters(state):
     return {
         name: int(ops.convert_to_numpy(counter))
-        for name, counter in state.events.items()
+        for name, counter in state.failures.counters.items()
         if int(ops.convert_to_numpy(counter))
     }
 
@@ -234,7 +234,7 @@ def variables_of(state):
         state.weights,
         state.positions,
         state.refreshes,
-        *state.events.values(),
+        *state.failures.counters.values(),
     ]
 
 
@@ -299,8 +299,8 @@ def test_a_repeated_inversion_is_counted_and_used():
 def test_counters_add_up():
     state = made()
     flags = ops.convert_to_tensor([True, False, True])
-    state.count("skipped_steps", flags)
-    state.count("skipped_steps", ops.convert_to_tensor(True))
+    state.failures.add("skipped_steps", flags)
+    state.failures.add("skipped_steps", ops.convert_to_tensor(True))
     assert counters(state) == {"skipped_steps": 3}
-    for counter in state.events.values():
+    for counter in state.failures.counters.values():
         assert keras.backend.is_int_dtype(counter.dtype)
