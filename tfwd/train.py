@@ -11,6 +11,7 @@ from tfwd.training import flagfile
 from tfwd.training import job as job_lib
 from tfwd.training import loop
 from tfwd.training import run
+from tfwd.training import saved_model
 
 
 def main(arguments):
@@ -20,8 +21,9 @@ def main(arguments):
         arguments: The command line without the program's name.
 
     Returns:
-        Exit code: 0, or 2 after one line on stderr for bad input and for a
-        loss that is no longer a number.
+        Exit code: 0; 2 after one line on stderr for bad input and for a loss
+        that is no longer a number; 1 for a disk or a worker that fails; 128 +
+        the number of the signal that stopped it.
     """
     tf.get_logger().setLevel(logging.ERROR)
     # A warning is a line for whoever trains, not a place in this library.
@@ -30,7 +32,7 @@ def main(arguments):
         settings = flagfile.parse(arguments)
         _check_backend()
         if settings.mode == "eval":
-            loaded = job_lib.load_for_evaluation(settings)
+            loaded = saved_model.load(settings)
         else:
             job = job_lib.prepare(settings)
     except ValueError as error:
@@ -39,10 +41,15 @@ def main(arguments):
         run.evaluate(*loaded)
         return 0
     try:
-        run.train(job)
-    except loop.NonFiniteLossError as error:
+        return run.train(job)
+    except loop.NonFiniteError as error:
         return _refuse(error)
-    return 0
+    except OSError as error:
+        return _fail(error)
+    except tf.errors.OpError as error:
+        return _fail(
+            f"TensorFlow failed, as it does where a worker has died: {error}"
+        )
 
 
 def _check_backend():
@@ -55,8 +62,17 @@ def _check_backend():
 
 
 def _refuse(error):
-    print(" ".join(str(error).split()), file=sys.stderr)
+    print(_one_line(error), file=sys.stderr)
     return 2
+
+
+def _fail(error):
+    print(f"{_one_line(error)}; checkpoints are as they were", file=sys.stderr)
+    return 1
+
+
+def _one_line(error):
+    return " ".join(str(error).split())
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ RULES = "@rules_python//python:{}.bzl"
 ORDER = {
     "tfwd": {"kfac", "optimizers"},
     "data": set(),
-    "kfac": {"optimizers"},
-    "models": set(),
+    "hashing": set(),
+    "kfac": {"hashing", "optimizers"},
+    "models": {"hashing"},
     "optimizers": set(),
     "training": {"tfwd", "data", "kfac", "models", "optimizers"},
     "train": {"training"},

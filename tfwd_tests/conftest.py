@@ -1,6 +1,7 @@
 """Two virtual CPU devices for every test, on TensorFlow and on JAX.
 
 A test file whose name begins with a backend is collected on that one alone.
+Tests marked `full` take minutes and run under `--full` only.
 """
 
 import os
@@ -28,6 +29,20 @@ if BACKEND == "tensorflow":
         tf.config.list_physical_devices("CPU")[0],
         [tf.config.LogicalDeviceConfiguration()] * 2,
     )
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--full", action="store_true", help="run the tests marked `full` too"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--full"):
+        long = [item for item in items if item.get_closest_marker("full")]
+        if long:
+            config.hook.pytest_deselected(items=long)
+            items[:] = [item for item in items if item not in long]
 
 
 @pytest.fixture(autouse=True)

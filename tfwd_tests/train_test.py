@@ -34,6 +34,11 @@ def rows(folder):
     return logs.read(pathlib.Path(folder) / "metrics.csv")
 
 
+def contents(folder):
+    paths = pathlib.Path(folder).rglob("*")
+    return {path: path.read_bytes() for path in paths if path.is_file()}
+
+
 def files(folder="."):
     return {p.name for p in pathlib.Path(folder).iterdir()}
 
@@ -43,7 +48,8 @@ def test_run_writes_its_files_and_ends_with_a_table(capsys):
     (folder,) = pathlib.Path("runs").iterdir()
     assert folder.name.startswith("digits-mlp-adams-")
     written = {"flags.txt", "run.json", "metrics.csv", "curves.png"}
-    assert files(folder) == written | {"best.keras", "final.keras"}
+    written |= {"best.keras", "final.keras", "checkpoints"}
+    assert files(folder) == written
 
     first, last = rows(folder)
     assert (first["epoch"], last["epoch"]) == (1, 2)
@@ -64,8 +70,9 @@ def test_saved_model_evaluates_to_the_last_row():
     assert train.main([*QUICK, *arguments]) == 0
     model = keras.saving.load_model("a/final.keras")
     splits = data.load("digits")
-    batches = data.evaluation_batches(splits.test, splits, 100)
-    loss, accuracy = model.evaluate(batches, verbose=0)
+    loss, accuracy = model.evaluate(
+        splits.test.images, splits.test.labels, verbose=0
+    )
     last = rows("a")[-1]
     assert loss == pytest.approx(last["test_loss"], rel=1e-5)
     assert accuracy == pytest.approx(last["test_accuracy"])
@@ -109,8 +116,8 @@ def test_best_model_is_the_one_of_the_best_validation_epoch():
     assert accuracies[-1] < max(accuracies)
     model = keras.saving.load_model("a/best.keras")
     splits = data.load("digits", num_validation=200)
-    batches = data.evaluation_batches(splits.validation, splits, 200)
-    _, accuracy = model.evaluate(batches, verbose=0)
+    held_out = splits.validation
+    _, accuracy = model.evaluate(held_out.images, held_out.labels, verbose=0)
     assert accuracy == pytest.approx(max(accuracies))
     described = json.loads(pathlib.Path("a/run.json").read_text())
     assert described["best_by"] == "validation_accuracy"
@@ -272,19 +279,32 @@ def test_bad_input_is_one_line_and_code_2_and_writes_nothing(
 
 def test_another_runs_folder_is_left_as_it_is(capsys):
     assert train.main([*QUICK, "--output_dir=a"]) == 0
-    before = {p.name: p.read_bytes() for p in pathlib.Path("a").iterdir()}
+    before = contents("a")
     capsys.readouterr()
     for extra, words in (
-        ([], ["--output_dir=a", "already there"]),
-        (["--epochs=3"], ["--epochs=2, not --epochs=3"]),
+        (["--resume=never"], ["--output_dir=a", "already there"]),
+        (
+            ["--epochs=3", "--seed=1"],
+            ["--epochs=2, not --epochs=3", "--seed=0, not --seed=1"],
+        ),
     ):
         assert train.main([*QUICK, "--output_dir=a", *extra]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
         for word in words:
             assert word in error
-    after = {p.name: p.read_bytes() for p in pathlib.Path("a").iterdir()}
-    assert after == before
+    assert contents("a") == before
+
+
+def test_complete_run_is_left_as_it_is(capsys):
+    assert train.main([*QUICK, "--output_dir=a"]) == 0
+    before = contents("a")
+    capsys.readouterr()
+    assert train.main([*QUICK, "--output_dir=a"]) == 0
+    assert capsys.readouterr().out == (
+        "a is complete: nothing is left to train\n"
+    )
+    assert contents("a") == before
 
 
 def test_divergence_names_the_step_and_keeps_the_last_good_state(capsys):
@@ -342,7 +362,7 @@ def test_model_of_other_images_is_refused(capsys):
     model.save("a.keras")
     assert train.main(["--mode=eval", "--model_file=a.keras"]) == 2
     error = capsys.readouterr().err
-    assert "must take images (8, 8, 1)" in error
+    assert "must take inputs (8, 8, 1)" in error
     assert "takes (4, 4, 1)" in error
 
 

@@ -1,25 +1,38 @@
-"""Data sets in memory and the batches made of them."""
+"""Data sets and the batches made of them."""
 
 import os
 
 from tfwd.data import catalog
 from tfwd.data import digits
+from tfwd.data import imagenet
 from tfwd.data import partition
+from tfwd.data import pipeline  # noqa: F401 - registers images in memory
+from tfwd.data import text
+from tfwd.data.batches import Batch
+from tfwd.data.batches import Shard
+from tfwd.data.batches import evaluation_batches
+from tfwd.data.batches import evaluation_steps
+from tfwd.data.batches import finish
+from tfwd.data.batches import training_batches
+from tfwd.data.batches import training_steps
 from tfwd.data.partition import Examples
 from tfwd.data.partition import Splits
-from tfwd.data.pipeline import evaluation_batches
-from tfwd.data.pipeline import training_batches
 
 __all__ = [
     "NAMES",
+    "Batch",
     "Examples",
+    "Shard",
     "Splits",
     "evaluation_batches",
+    "evaluation_steps",
+    "finish",
     "load",
     "training_batches",
+    "training_steps",
 ]
 
-NAMES = ("digits", "mnist", "cifar10", "cifar100")
+NAMES = ("digits", "mnist", "cifar10", "cifar100", "imagenet2012", "ptb")
 
 
 def load(
@@ -27,17 +40,24 @@ def load(
     data_dir: str | os.PathLike | None = None,
     num_validation: int = 0,
     train_fraction: float = 1.0,
-) -> Splits:
-    """Loads a data set into memory.
+    bptt: int = 35,
+):
+    """Loads a data set into memory, or opens it where it is too large.
 
     Args:
-        name: one of `NAMES`. The digits come with scikit-learn, the others
-            are read from a folder in TensorFlow Datasets' form.
-        data_dir: the folder that holds `<name>/<version>`; not needed for
-            the digits.
+        name: one of `NAMES`. The digits come with scikit-learn; the images
+            are read from a folder in TensorFlow Datasets' form, Penn Treebank
+            from its three text files.
+        data_dir: the folder that holds `<name>`; not needed for the digits.
         num_validation: how many training examples are held out, the same
-            ones in every run.
+            ones in every run; 0 for text, which has a validation file.
         train_fraction: which part of the remaining ones is trained on.
+        bptt: words per step and stream of a text.
+
+    Returns:
+        `Splits`, `imagenet.Records` or `text.Text`. Each has `name`,
+        `num_classes` and `split_names`, and the functions of `batches` take
+        it.
 
     Raises:
         ValueError: a name that is not in `NAMES`, a `data_dir` without the
@@ -47,5 +67,14 @@ def load(
         raise ValueError(
             f"`name` must be one of {', '.join(NAMES)}. Received: name={name}"
         )
+    if name == imagenet.NAME:
+        return imagenet.load(data_dir, num_validation, train_fraction)
+    if name == "ptb":
+        if num_validation:
+            raise ValueError(
+                "`num_validation` must be 0 for ptb, which has a validation "
+                f"file. Received: num_validation={num_validation}"
+            )
+        return text.load(data_dir, bptt, train_fraction)
     whole = digits.load() if name == "digits" else catalog.load(name, data_dir)
     return partition.hold_out(whole, num_validation, train_fraction)

@@ -45,28 +45,9 @@ def load(name: str, data_dir: str | os.PathLike | None) -> partition.Splits:
     Raises:
         ValueError: `data_dir` is None or does not hold the data set.
     """
-    if data_dir is None:
-        raise ValueError(
-            f"`data_dir` must name the folder that holds {name}/<version>; "
-            f"{preparation(name)}. Received: data_dir=None"
-        )
+    builder = open_newest(name, data_dir, preparation(name))
     # Imported here because it is slow, and the digits do without it.
     import tensorflow_datasets as tfds
-
-    folder = tfds.core.Path(data_dir).expanduser() / name
-    versions = [
-        path.parent
-        for path in folder.glob("*/dataset_info.json")
-        if tfds.core.Version.is_valid(path.parent.name)
-    ]
-    if not versions:
-        raise ValueError(
-            f"`data_dir` must hold {name}/<version>/dataset_info.json; "
-            f"searched {folder}; {preparation(name)}. "
-            f"Received: data_dir={os.fspath(data_dir)}"
-        )
-    newest = max(versions, key=lambda path: tfds.core.Version(path.name))
-    builder = tfds.builder_from_directory(newest)
 
     def read(split: str) -> partition.Examples:
         images, labels = tfds.as_numpy(
@@ -87,10 +68,46 @@ def load(name: str, data_dir: str | os.PathLike | None) -> partition.Splits:
     )
 
 
+def open_newest(
+    name: str, data_dir: str | os.PathLike | None, preparation: str
+):
+    """Returns the TFDS builder of the newest version of `name`.
+
+    Args:
+        name: a folder under `data_dir`.
+        data_dir: the folder that holds `<name>/<version>`.
+        preparation: how such a folder is made, for the error message.
+
+    Raises:
+        ValueError: `data_dir` is None or does not hold the data set.
+    """
+    if data_dir is None:
+        raise ValueError(
+            f"`data_dir` must name the folder that holds {name}/<version>; "
+            f"{preparation}. Received: data_dir=None"
+        )
+    import tensorflow_datasets as tfds
+
+    folder = tfds.core.Path(data_dir).expanduser() / name
+    versions = [
+        path.parent
+        for path in folder.glob("*/dataset_info.json")
+        if tfds.core.Version.is_valid(path.parent.name)
+    ]
+    if not versions:
+        raise ValueError(
+            f"`data_dir` must hold {name}/<version>/dataset_info.json; "
+            f"searched {folder}; {preparation}. "
+            f"Received: data_dir={os.fspath(data_dir)}"
+        )
+    newest = max(versions, key=lambda path: tfds.core.Version(path.name))
+    return tfds.builder_from_directory(newest)
+
+
 def preparation(name: str) -> str:
     """Says how the folder of `name` is made."""
     return (
-        "make it on a machine with a network by "
-        f"`tfds build {name} --data_dir=DATA_DIR` or "
-        f'`tfds.load("{name}", data_dir=DATA_DIR, download=True)`'
+        f"`python -m tfwd.data.prepare --dataset={name} --source=FILES "
+        "--data_dir=DATA_DIR` makes it of files that you have, and "
+        f"`tfds build {name} --data_dir=DATA_DIR` downloads them"
     )

@@ -56,6 +56,30 @@ class Splits:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """The shape of one input of a model."""
+        return self.image_shape
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """The names of the splits that there are."""
+        names = ("train", "validation", "test")
+        return tuple(name for name in names if getattr(self, name) is not None)
+
+    def examples(self, split: str) -> Examples:
+        """Returns the examples of a split.
+
+        Raises:
+            ValueError: there is no split of that name.
+        """
+        check_split(split, self.split_names)
+        return getattr(self, split)
+
+    def size(self, split: str) -> int:
+        """Returns the number of examples of a split; raises ValueError."""
+        return len(self.examples(split))
+
 
 def fixed_permutation(size: int) -> np.ndarray:
     """Returns one and the same permutation of `range(size)` every time.
@@ -83,6 +107,25 @@ def hold_out(
             on, or `train_fraction` is not in (0, 1].
     """
     size = len(splits.train)
+    num_kept = num_training(size, num_validation, train_fraction)
+    permutation = fixed_permutation(size)
+    held_out, rest = np.split(permutation, [num_validation])
+    kept = rest[:num_kept]
+    return dataclasses.replace(
+        splits,
+        train=splits.train.take(np.sort(kept)),
+        validation=splits.train.take(np.sort(held_out))
+        if num_validation
+        else None,
+    )
+
+
+def num_training(size: int, num_validation: int, train_fraction: float) -> int:
+    """Returns how many of `size` examples are left to train on, at least 1.
+
+    Raises:
+        ValueError: as for `hold_out`.
+    """
     if not 0 <= num_validation < size:
         raise ValueError(
             "`num_validation` must be at least 0 and smaller than the "
@@ -94,13 +137,13 @@ def hold_out(
             "`train_fraction` must be in (0, 1]. "
             f"Received: train_fraction={train_fraction}"
         )
-    permutation = fixed_permutation(size)
-    held_out, rest = np.split(permutation, [num_validation])
-    kept = rest[: max(1, round(train_fraction * len(rest)))]
-    return dataclasses.replace(
-        splits,
-        train=splits.train.take(np.sort(kept)),
-        validation=splits.train.take(np.sort(held_out))
-        if num_validation
-        else None,
-    )
+    return max(1, round(train_fraction * (size - num_validation)))
+
+
+def check_split(split: str, names: tuple[str, ...]):
+    """Raises ValueError unless `split` is one of `names`."""
+    if split not in names:
+        raise ValueError(
+            f"`split` must be one of {', '.join(names)}. "
+            f"Received: split={split}"
+        )

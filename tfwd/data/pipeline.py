@@ -1,121 +1,161 @@
-"""Batches as `tf.data`, reproducible from (seed, epoch) alone.
+"""Batches of images in memory, reproducible from (seed, epoch, step) alone.
 
-Images are float32 `[batch, height, width, channels]`, labels int32 `[batch]`.
+Images are `[batch, height, width, channels]`, everything else `[batch]`.
 """
-
-from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
 from tfwd.data import augmentation
+from tfwd.data import batches
 from tfwd.data import partition
 
 
+@batches.training_steps.register(partition.Splits)
+def training_steps(source, batch_size: int) -> int:
+    """Returns the number of global batches in an epoch, a partial one too."""
+    return number_of_batches(source.size("train"), batch_size)
+
+
+@batches.evaluation_steps.register(partition.Splits)
+def evaluation_steps(source, split: str, batch_size: int) -> int:
+    """Returns the number of global batches of a split, a partial one too."""
+    return number_of_batches(source.size(split), batch_size)
+
+
+@batches.training_batches.register(partition.Splits)
 def training_batches(
-    splits: partition.Splits,
+    source,
     batch_size: int,
     *,
     seed: int,
     augment: bool,
+    shard: batches.Shard = batches.Shard(),  # noqa: B008 - frozen
     first_epoch: int = 0,
-    num_epochs: int,
+    first_step: int = 0,
+    finished: bool = True,
 ) -> tf.data.Dataset:
-    """Returns the global batches of `num_epochs` epochs, one after another.
+    """Returns the batches of all epochs; see `batches.training_batches`.
 
     Epoch e visits every training example once, in the order of
     `stateless_shuffle(range(n), seed=(seed, e))`; the last batch of an epoch
-    holds the n mod batch_size examples that are left. Epochs are numbered
-    from 0, and what an epoch holds does not depend on `first_epoch`.
-
-    Args:
-        splits: the data set.
-        batch_size: examples per global batch.
-        seed: determines, with the epoch, order and augmentation.
-        augment: random crop after padding by 4 pixels, and horizontal flip
-            (Zhang et al. 2019).
-        first_epoch: number of the first epoch returned.
-        num_epochs: how many epochs follow each other.
-
-    Returns:
-        Elements (images, labels, weights). Every weight is 1 / (examples in
-        this global batch), float32 `[batch]`: however a strategy divides the
-        batch over replicas, the sum of weights * losses over all of them is
-        the mean loss.
+    holds the n mod batch_size examples that are left. A later start costs
+    nothing: no earlier example is read.
 
     Raises:
         ValueError: `batch_size` is below 1 or above the number of training
-            examples, or `augment` is asked of images without colours.
+            examples, `first_step` is not in an epoch, or `augment` is asked
+            of images without colours.
     """
-    size = len(splits.train)
-    if not 1 <= batch_size <= size:
-        raise ValueError(
-            "`batch_size` must be at least 1 and at most the "
-            f"{size} training examples. Received: batch_size={batch_size}"
-        )
-    if augment and splits.image_shape[-1] != 3:
+    size = source.size("train")
+    check_start(size, batch_size, first_step)
+    if augment and source.image_shape[-1] != 3:
         raise ValueError(
             "`augment` must be False for images without colours, whose "
-            f"mirror image is another sign ({splits.name}). "
+            f"mirror image is another sign ({source.name}). "
             f"Received: augment={augment}"
         )
-    images, labels = on_host(splits.train)
+    images, labels = on_host(source.train)
     steps = number_of_batches(size, batch_size)
 
-    def batches_of(epoch):
+    def shares_of(epoch):
+        # Once per epoch, 16 ms for 50 000 examples, while the batches that
+        # were prefetched are trained on.
         order = tf.random.experimental.stateless_shuffle(
             tf.range(size), seed=tf.stack([seed, epoch]), alg="philox"
         )
-        return tf.data.Dataset.range(steps).map(
-            lambda step: (epoch, batch_at(step, order, batch_size))
-        )
 
-    def read(epoch, indices):
-        batch = tf.gather(images, indices)
-        if augment:
-            variants = augmentation.draw(seed, epoch, indices)
-            batch = augmentation.crop_and_flip(batch, *variants)
-        weight = 1 / tf.cast(tf.size(indices), tf.float32)
-        return (
-            normalized(batch, splits),
+        def share(number):
+            first, start, stop, total = share_at(
+                number, size, batch_size, shard
+            )
+            return epoch, order[first + start : first + stop], total
+
+        start = step_to_start(epoch, first_epoch, first_step) * shard.count
+        return tf.data.Dataset.range(start, steps * shard.count).map(share)
+
+    def read(epoch, indices, total):
+        batch = batches.Batch(
+            tf.gather(images, indices),
             tf.gather(labels, indices),
-            tf.fill(tf.shape(indices), weight),
+            tf.fill(tf.shape(indices), 1 / tf.cast(total, tf.float32)),
+            augmentation.hashed(seed, epoch, indices),
         )
+        return finish(source, batch, augment) if finished else batch
 
-    epochs = tf.data.Dataset.range(first_epoch, first_epoch + num_epochs)
-    batches = epochs.flat_map(batches_of)
-    return finished(batches, read, steps * num_epochs)
+    shares = tf.data.Dataset.counter(first_epoch).flat_map(shares_of)
+    return ready(in_parallel(shares, read), tf.data.INFINITE_CARDINALITY)
 
 
+@batches.evaluation_batches.register(partition.Splits)
 def evaluation_batches(
-    examples: partition.Examples, splits: partition.Splits, batch_size: int
+    source,
+    split: str,
+    batch_size: int,
+    *,
+    shard: batches.Shard = batches.Shard(),  # noqa: B008 - frozen
+    finished: bool = True,
 ) -> tf.data.Dataset:
-    """Returns all `examples` once, in order, with a last partial batch.
+    """Returns a split once, in order; see `batches.evaluation_batches`.
 
-    Args:
-        examples: one of the splits.
-        splits: the data set that `examples` belongs to.
-        batch_size: examples per global batch.
-
-    Returns:
-        Elements (images, labels).
+    Padding repeats the first example of the split; all `keys` are 0.
 
     Raises:
-        ValueError: `batch_size` is below 1.
+        ValueError: `batch_size` is below 1, or there is no such split.
     """
-    if batch_size < 1:
-        raise ValueError(
-            f"`batch_size` must be at least 1. Received: "
-            f"batch_size={batch_size}"
+    check_batch_size(batch_size)
+    size = source.size(split)
+    images, labels = on_host(source.examples(split))
+    width = number_of_batches(batch_size, shard.num_replicas)
+
+    def read(number):
+        first, start, stop, _ = share_at(number, size, batch_size, shard)
+        rows = start + tf.range(width, dtype=tf.int64)
+        indices = tf.where(rows < stop, first + rows, 0)
+        batch = batches.Batch(
+            tf.gather(images, indices),
+            tf.gather(labels, indices),
+            tf.cast(rows < stop, tf.float32),
+            tf.zeros(width, tf.uint32),
         )
-    images, labels = on_host(examples)
-    steps = number_of_batches(len(examples), batch_size)
+        return finish(source, batch, augment=False) if finished else batch
 
-    def read(step):
-        batch = batch_at(step, images, batch_size)
-        return normalized(batch, splits), batch_at(step, labels, batch_size)
+    count = number_of_batches(size, batch_size) * shard.count
+    return ready(in_parallel(tf.data.Dataset.range(count), read), count)
 
-    return finished(tf.data.Dataset.range(steps), read, steps)
+
+@batches.finish.register(partition.Splits)
+def finish(source, batch: batches.Batch, augment: bool) -> batches.Batch:
+    """Crops and flips by the keys if `augment`, then normalizes, float32."""
+    images = batch.inputs
+    if augment:
+        variants = augmentation.draw(batch.keys)
+        images = augmentation.crop_and_flip(images, *variants)
+    return batch._replace(inputs=normalized(images, source.mean, source.std))
+
+
+def normalized(images: tf.Tensor, mean, std) -> tf.Tensor:
+    """Returns (image - mean) / std per channel, image scaled to 0..1.
+
+    uint8 images are scaled by 1 / 255. The subtraction comes first because a
+    compiler may fuse a product with a sum after it, but not a sum with a
+    product: so the result has the same bits everywhere. The constants are
+    whole images, which broadcast three times faster than a few channels do.
+
+    Args:
+        images: uint8 or float32; all but the batch is known statically.
+        mean: one number per channel, for images in 0..1.
+        std: likewise.
+    """
+    largest = 255 if images.dtype == tf.uint8 else 1
+    shift, scale = (
+        tf.constant(np.broadcast_to(channels, images.shape[1:]), tf.float32)
+        for channels in (
+            largest * np.array(mean),
+            1 / (largest * np.array(std)),
+        )
+    )
+    return (tf.cast(images, tf.float32) - shift) * scale
 
 
 def number_of_batches(size: int, batch_size: int) -> int:
@@ -123,9 +163,29 @@ def number_of_batches(size: int, batch_size: int) -> int:
     return -(-size // batch_size)
 
 
-def batch_at(step: tf.Tensor, values: tf.Tensor, batch_size: int) -> tf.Tensor:
-    """Returns the rows of `values` that make up batch number `step`."""
-    return values[step * batch_size : (step + 1) * batch_size]
+def step_to_start(epoch: tf.Tensor, first_epoch: int, first_step: int):
+    """Returns `first_step` in the first epoch and 0 in later ones, int64."""
+    return tf.cast(tf.where(epoch == first_epoch, first_step, 0), tf.int64)
+
+
+def share_at(number, size: int, batch_size: int, shard: batches.Shard):
+    """Locates the element number `number` of a shard in its epoch.
+
+    Args:
+        number: counts the shard's replicas in every step.
+        size: examples in the epoch.
+        batch_size: examples per global batch but the last.
+        shard: the replicas that are fed.
+
+    Returns:
+        (first, start, stop, total): the global batch begins at position
+        `first` of the epoch and has `total` rows, of which the replica's are
+        those from `start` to `stop`.
+    """
+    first = number // shard.count * batch_size
+    total = tf.minimum(size - first, batch_size)
+    start, stop = shard.rows(total, shard.first + number % shard.count)
+    return first, start, stop, total
 
 
 def on_host(examples: partition.Examples) -> tuple[tf.Tensor, tf.Tensor]:
@@ -137,36 +197,50 @@ def on_host(examples: partition.Examples) -> tuple[tf.Tensor, tf.Tensor]:
         )
 
 
-def normalized(images: tf.Tensor, splits: partition.Splits) -> tf.Tensor:
-    """Returns (image - mean) / std per channel, image scaled to 0..1.
-
-    uint8 images are divided by 255. Written as image * scale + offset with
-    constants of a whole image, which broadcast three times faster than a few
-    channels do.
-    """
-    largest = 255 if images.dtype == tf.uint8 else 1
-    mean, std = np.array(splits.mean), np.array(splits.std)
-    scale, offset = (
-        tf.constant(np.broadcast_to(channels, splits.image_shape), tf.float32)
-        for channels in (1 / (largest * std), -mean / std)
+def in_parallel(dataset: tf.data.Dataset, function) -> tf.data.Dataset:
+    """Maps on all cores and keeps the order."""
+    return dataset.map(
+        function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    return tf.cast(images, tf.float32) * scale + offset
 
 
-def finished(
-    batches: tf.data.Dataset, read: Callable, cardinality: int
-) -> tf.data.Dataset:
-    """Reads batches in parallel and in order, `cardinality` in all.
-
-    Several workers share the batches out by data, there being no files.
-    """
+def ready(dataset: tf.data.Dataset, cardinality: int) -> tf.data.Dataset:
+    """Prefetches, tells the cardinality and forbids to divide once more."""
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = (
-        tf.data.experimental.AutoShardPolicy.DATA
+        tf.data.experimental.AutoShardPolicy.OFF
     )
     return (
-        batches.map(read, num_parallel_calls=tf.data.AUTOTUNE)
-        .apply(tf.data.experimental.assert_cardinality(cardinality))
+        dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
         .prefetch(tf.data.AUTOTUNE)
         .with_options(options)
     )
+
+
+def check_batch_size(batch_size: int):
+    """Raises ValueError unless `batch_size` is at least 1."""
+    if batch_size < 1:
+        raise ValueError(
+            f"`batch_size` must be at least 1. Received: "
+            f"batch_size={batch_size}"
+        )
+
+
+def check_start(size: int, batch_size: int, first_step: int):
+    """Checks that batches fit in an epoch, and the first one among them.
+
+    Raises:
+        ValueError: `batch_size` is not in 1..`size`, or `first_step` is not
+            a step of an epoch of `size` examples.
+    """
+    if not 1 <= batch_size <= size:
+        raise ValueError(
+            "`batch_size` must be at least 1 and at most the "
+            f"{size} training examples. Received: batch_size={batch_size}"
+        )
+    steps = number_of_batches(size, batch_size)
+    if not 0 <= first_step < steps:
+        raise ValueError(
+            "`first_step` must be at least 0 and below the number of steps "
+            f"in an epoch, {steps}. Received: first_step={first_step}"
+        )

@@ -178,6 +178,7 @@ class CurvatureOptimizer(base.Optimizer):
             self.add_variable,
             self._report.records,
             self.damping_mode,
+            failures.Failures(self.add_variable, self.skipped_steps),
         )
 
     @property
@@ -248,12 +249,16 @@ class CurvatureOptimizer(base.Optimizer):
         if len(units):
             self.attachment.update_inverses(tuple(units))
 
-    def cold_start(self, dataset):
+    def cold_start(self, dataset, average=None):
         """Averages the factors over a pass with frozen weights, and inverts.
 
         Args:
             dataset: Iterable of batches: inputs, or (inputs, targets) or
                 (inputs, targets, sample_weight).
+            average: For batches of another form: a function of a batch, the
+                number of those before it as a float, and the step that its
+                samples are drawn for, which calls
+                `attachment.average_factors`.
 
         Raises:
             ValueError: If there is no batch.
@@ -261,19 +266,20 @@ class CurvatureOptimizer(base.Optimizer):
         References:
             The initialization of the published code of Zhang et al. 2019.
         """
-        attached = self.attachment
+        average = average or self._average
         count = 0
         for batch in dataset:
-            attached.average_factors(
-                *keras.utils.unpack_x_y_sample_weight(batch),
-                float(count),
-                _COLD_START_STEP + count,
-            )
+            average(batch, float(count), _COLD_START_STEP + count)
             count += 1
         if not count:
             raise ValueError("`dataset` must hold a batch. Received: none")
         self.update_inverses()
         self._state.cold_starts.assign(1)
+
+    def _average(self, batch, count, step):
+        self.attachment.average_factors(
+            *keras.utils.unpack_x_y_sample_weight(batch), count, step
+        )
 
     def factors(self):
         """Returns {layer name: (A, G)} as arrays, debiased.

@@ -18,15 +18,19 @@ class Failures:
 
     Args:
         add_variable: The optimizer's method.
+        skipped_steps: The optimizer's own variable of this name.
 
     Attributes:
         counters: {name: variable}, names as in `EVENTS`.
     """
 
-    def __init__(self, add_variable):
+    def __init__(self, add_variable, skipped_steps):
         self.counters = {
-            name: add_variable((), dtype="int", name=name) for name in EVENTS
+            name: add_variable((), dtype="int", name=name)
+            for name in EVENTS
+            if name != "skipped_steps"
         }
+        self.counters["skipped_steps"] = skipped_steps
         self._warned = set()
 
     def add(self, event, flags):

@@ -1,6 +1,13 @@
 """What the training functions of both backends share."""
 
+import functools
+
 import keras
+
+if keras.backend.backend() == "tensorflow":
+    from tfwd.kfac import tensorflow_backend as backend
+elif keras.backend.backend() == "jax":
+    from tfwd.kfac import jax_backend as backend
 
 
 def unwrapped(optimizer):
@@ -14,10 +21,15 @@ def install(model, make_train_function):
     """Gives a model another `make_train_function(force)`, past Keras' tracking.
 
     Keras calls it at every `fit` and `train_on_batch`; `compile` forgets what
-    it made, so compiling and attaching may come in either order.
+    it made, so compiling and attaching may come in either order. On several
+    machines Keras' own `fit` fails before it calls anything of an optimizer,
+    so there the model refuses by itself.
     """
     object.__setattr__(model, "make_train_function", make_train_function)
     object.__setattr__(model, "train_function", None)
+    if backend.num_workers(model) > 1 and type(model).fit is keras.Model.fit:
+        refuse = functools.partial(_refuse_to_fit, model)
+        object.__setattr__(model, "fit", refuse)
 
 
 def remove(model, make_train_function):
@@ -25,6 +37,28 @@ def remove(model, make_train_function):
     if vars(model).get("make_train_function") is make_train_function:
         object.__delattr__(model, "make_train_function")
         object.__setattr__(model, "train_function", None)
+        if "fit" in vars(model):
+            object.__delattr__(model, "fit")
+
+
+def check_one_worker(model):
+    """Checks that Keras' own training functions can train a model.
+
+    Raises:
+        ValueError: If its strategy is of several machines.
+    """
+    workers = backend.num_workers(model)
+    if workers > 1:
+        raise ValueError(
+            "`fit` of Keras 3.15 cannot run under "
+            "MultiWorkerMirroredStrategy; use a loop of your own or "
+            "`python -m tfwd.train --strategy=multi_worker`. Received: "
+            f"{workers} workers"
+        )
+
+
+def _refuse_to_fit(model, *arguments, **keyword_arguments):
+    check_one_worker(model)
 
 
 def is_ready(model, optimizer, force):

@@ -60,23 +60,17 @@ def condition(predicate, if_true, if_false):
     return jax.lax.cond(predicate, if_true, if_false)
 
 
-def update_if(predicate, update, variables):
-    """Calls `update`, which assigns to `variables`, if the predicate holds."""
-    before = current_values(variables)
-    with keras.StatelessScope(before) as scope:
-        update()
-    for variable, old in before:
-        new = scope.get_current_value(variable)
-        if new is not old:
-            variable.assign(jnp.where(predicate, new, old))
-
-
 def current_values(variables):
     """Returns what a `StatelessScope` inside this one must be told."""
     return [(variable, variable.value) for variable in variables]
 
 
 def num_replicas():
+    """Returns 1: arrays are global."""
+    return 1
+
+
+def num_workers(model):
     """Returns 1: arrays are global."""
     return 1
 

@@ -10,7 +10,6 @@ from tfwd.kfac import bound
 from tfwd.kfac import capture
 from tfwd.kfac import damping as damping_lib
 from tfwd.kfac import fitting
-from tfwd.kfac import inverses
 from tfwd.optimizers import arguments
 from tfwd.optimizers import policy
 
@@ -99,6 +98,7 @@ class KFAC(bound.CurvatureOptimizer):
         "seed",
     )
     weight_decay_modes = ("decoupled", "l2", "stable", "independent")
+    reason_to_skip = "gradients not finite, or no inverses"
 
     def __init__(
         self,
@@ -182,22 +182,12 @@ class KFAC(bound.CurvatureOptimizer):
         with capture.listening(listener):
             yield
 
-    def update(self, indices, variables, gradients, learning_rate):
-        """Moves the variables, if there are inverses and finite gradients."""
+    def step_is_possible(self, gradients):
+        """Tells whether there are inverses and all gradients are finite."""
         self.attachment.check_refreshed()
         refreshes = ops.convert_to_tensor(self.curvature_state().refreshes)
-        possible = ops.logical_and(
-            inverses.all_finite(gradients), refreshes > 0
-        )
-        self.backend.update_if(
-            possible,
-            lambda: super(KFAC, self).update(
-                indices, variables, gradients, learning_rate
-            ),
-            [*variables, *self.variables],
-        )
-        skipped = ops.logical_not(possible)
-        self.curvature_state().failures.add("skipped_steps", skipped)
+        is_possible = super().step_is_possible(gradients)
+        return ops.logical_and(is_possible, refreshes > 0)
 
     def precondition(self, indices, gradients, learning_rate):
         """Returns ν (A ⊗ G + λ)⁻¹ V of all blocks, V of the others."""

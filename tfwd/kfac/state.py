@@ -2,7 +2,6 @@
 
 from keras import ops
 
-from tfwd.kfac import failures as failures_lib
 from tfwd.kfac import inverses as inverses_lib
 from tfwd.optimizers import initial_values
 
@@ -15,6 +14,7 @@ class CurvatureState:
         add_variable: The optimizer's method.
         records: The `registration.Record` of each block.
         damping_mode: One of `inverses.DAMPING_MODES`.
+        failures: The `failures.Failures` to count in.
 
     Attributes:
         factors: For each block its factors, sums of weighted terms.
@@ -25,7 +25,7 @@ class CurvatureState:
         failures: The `failures.Failures`.
     """
 
-    def __init__(self, backend, add_variable, records, damping_mode):
+    def __init__(self, backend, add_variable, records, damping_mode, failures):
         self._backend = backend
         self._damping_mode = damping_mode
         self.diagonals = [
@@ -65,7 +65,7 @@ class CurvatureState:
         )
         self.refreshes = add_variable((), dtype="int", name="refreshes")
         self.cold_starts = add_variable((), dtype="int", name="cold_starts")
-        self.failures = failures_lib.Failures(add_variable)
+        self.failures = failures
 
     def inverses_of(self, block):
         """Returns what is kept for each factor of a block."""

@@ -77,11 +77,6 @@ def condition(predicate, if_true, if_false):
     return tf.cond(predicate, if_true, if_false)
 
 
-def update_if(predicate, update, variables):
-    """Calls `update`, which assigns to `variables`, if the predicate holds."""
-    tf.cond(predicate, lambda: (update(), 0)[1], lambda: 0)
-
-
 def current_values(variables):
     """Returns what a `StatelessScope` inside this one must be told: nothing."""
     return []
@@ -90,6 +85,15 @@ def current_values(variables):
 def num_replicas():
     """Returns the number of replicas of the strategy in force."""
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def num_workers(model):
+    """Returns the number of machines that a model's strategy is of."""
+    strategy = model.distribute_strategy
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return 1
+    local = len(strategy.extended.worker_devices)
+    return strategy.num_replicas_in_sync // local
 
 
 def sum_over_replicas(tensors):

@@ -23,11 +23,7 @@ def make_train_function(model, optimizer, force=False):
     if fitting.is_ready(model, optimizer, force):
         return
     strategy = model.distribute_strategy
-    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        raise ValueError(
-            "KFAC in `fit` needs a strategy of one machine. "
-            f"Received: {type(strategy).__name__}"
-        )
+    fitting.check_one_worker(model)
     with strategy.scope():
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)

@@ -1,76 +1,145 @@
 """The papers' models as plain functions, on every Keras backend."""
 
+import collections.abc
+import dataclasses
+
 import keras
 
+from tfwd.models import arguments
+from tfwd.models import conventions
+from tfwd.models import densenet
+from tfwd.models import googlenet
+from tfwd.models import layers
+from tfwd.models import lstm
 from tfwd.models import mlp
+from tfwd.models import resnet
 from tfwd.models import vgg
 
-__all__ = ["NAMES", "build"]
+__all__ = ["NAMES", "build", "task"]
 
-NAMES = ("mlp", *vgg.CONVOLUTIONS)
+
+@dataclasses.dataclass(frozen=True)
+class _Family:
+    """Models of one form.
+
+    Attributes:
+        build: Makes a model.
+        names: Of the models.
+        convention: Of the paper that they are from.
+        smallest: Least height and width of an image; None if it need not be
+            an image.
+        least_layers: Least `hidden_layers`; None if they are not a choice.
+        has_dropout: Whether `dropout` is a choice.
+        task: What the model is for.
+    """
+
+    build: collections.abc.Callable
+    names: collections.abc.Iterable[str]
+    convention: str
+    smallest: int | None = None
+    least_layers: int | None = None
+    has_dropout: bool = False
+    task: str = "classification"
+
+
+_FAMILIES = (
+    _Family(mlp.build, ["mlp"], "zhang2019", least_layers=0),
+    # Its five poolings halve the image five times.
+    _Family(vgg.build, vgg.CONVOLUTIONS, "zhang2019", smallest=32),
+    _Family(resnet.build, resnet.THREE_STAGES, "zhang2019", smallest=1),
+    _Family(resnet.build, resnet.FOUR_STAGES, "xie2022", smallest=1),
+    _Family(densenet.build, densenet.BLOCKS, "xie2022", smallest=8),
+    _Family(
+        googlenet.build,
+        ["googlenet"],
+        "xie2022",
+        smallest=1,
+        has_dropout=True,
+    ),
+    _Family(
+        lstm.build,
+        ["lstm"],
+        "xie2022",
+        least_layers=1,
+        has_dropout=True,
+        task="language_model",
+    ),
+)
+_FAMILY = {name: family for family in _FAMILIES for name in family.names}
+NAMES = tuple(_FAMILY)
+
+
+def task(name: str) -> str:
+    """Returns what a model is for: "classification" or "language_model".
+
+    Raises:
+        ValueError: a name that is not in `NAMES`.
+    """
+    arguments.check_choice("name", name, NAMES)
+    return _FAMILY[name].task
 
 
 def build(
     name: str,
-    input_shape: tuple[int, ...],
+    input_shape: tuple[int | None, ...],
     num_classes: int,
     *,
     width: float = 1.0,
     batch_norm: bool = True,
-    hidden_layers: int = 2,
-    hidden_units: int = 128,
+    convention: str | None = None,
+    sync_batch_norm: bool = False,
+    hidden_layers: int | None = None,
+    hidden_units: int | None = None,
+    dropout: float | None = None,
 ) -> keras.Model:
-    """Builds a functional model that maps images to logits.
-
-    Kernels start Glorot uniform and biases, which every layer has, at zero
-    (Keras' own defaults; Zhang et al. 2019).
+    """Builds a functional model that maps images, or texts, to logits.
 
     Args:
         name: one of `NAMES`.
-        input_shape: shape of one image, channels last.
-        num_classes: number of logits.
-        width: multiplies channels and hidden units, rounded, at least 1.
-        batch_norm: batch normalization without scale and shift before every
-            ReLU, never on the logits.
-        hidden_layers: of the MLP; 0 is linear classification.
-        hidden_units: of each hidden layer of the MLP at `width` 1.
+        input_shape: shape of one image, channels last, or (time,) of a text.
+        num_classes: number of logits, the words of the vocabulary for a text.
+        width: multiplies channels, hidden units and growth rates, rounded, at
+            least 1. The ResNet32 of Zhang et al. 2019 has `width` 4.
+        batch_norm: False leaves out normalization, and gives each convolution
+            a bias. The LSTM has none in any case.
+        convention: a name of `conventions.CONVENTIONS`; None is that of the
+            paper the model is from.
+        sync_batch_norm: whether batch statistics are those of all replicas
+            together, which Keras can on TensorFlow.
+        hidden_layers: of `mlp`, where 0 is linear classification, and `lstm`;
+            None is 2. The other models have theirs fixed.
+        hidden_units: of each hidden layer of `mlp` and `lstm` at `width` 1;
+            None is 128 and 512.
+        dropout: the rate of `googlenet` and `lstm`; None is 0.4 and 0.5.
 
     Raises:
-        ValueError: a name that is not in `NAMES`, a size that is not
-            positive, or an image too small for a VGG.
+        ValueError: a name that is not known, a size that is not positive, an
+            input that the model cannot take, or a dropout that it has not.
     """
-    if name not in NAMES:
-        raise ValueError(
-            f"`name` must be one of {', '.join(NAMES)}. Received: name={name}"
-        )
-    if not 0 < width < float("inf"):
-        raise ValueError(
-            f"`width` must be positive and finite. Received: width={width}"
-        )
-    if num_classes < 1:
-        raise ValueError(
-            "`num_classes` must be at least 1. "
-            f"Received: num_classes={num_classes}"
-        )
-    if hidden_layers < 0:
-        raise ValueError(
-            "`hidden_layers` must be at least 0. "
-            f"Received: hidden_layers={hidden_layers}"
-        )
-    if hidden_units < 1:
-        raise ValueError(
-            "`hidden_units` must be at least 1. "
-            f"Received: hidden_units={hidden_units}"
-        )
-    if name == "mlp":
-        return mlp.build(
-            input_shape,
-            num_classes,
-            width=width,
-            batch_norm=batch_norm,
-            hidden_layers=hidden_layers,
-            hidden_units=hidden_units,
-        )
-    return vgg.build(
-        name, input_shape, num_classes, width=width, batch_norm=batch_norm
+    arguments.check_choice("name", name, NAMES)
+    family = _FAMILY[name]
+    if convention is None:
+        convention = family.convention
+    arguments.check_choice("convention", convention, conventions.CONVENTIONS)
+    arguments.check_width(width)
+    arguments.check_whole("num_classes", num_classes, 1)
+    if family.task == "language_model":
+        arguments.check_text(name, input_shape)
+    elif family.smallest is not None:
+        arguments.check_image(name, input_shape, family.smallest)
+    options = {}
+    if family.least_layers is not None:
+        if hidden_layers is not None:
+            least = family.least_layers
+            arguments.check_whole("hidden_layers", hidden_layers, least)
+            options["hidden_layers"] = hidden_layers
+        if hidden_units is not None:
+            arguments.check_whole("hidden_units", hidden_units, 1)
+            options["hidden_units"] = hidden_units
+    if dropout is not None:
+        arguments.check_dropout(name, dropout, family.has_dropout)
+        options["dropout"] = dropout
+    makers = layers.Layers(
+        conventions.CONVENTIONS[convention], width, batch_norm, sync_batch_norm
     )
+    return family.build(name, input_shape, num_classes, makers, **options)

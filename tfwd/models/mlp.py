@@ -2,15 +2,15 @@
 
 import keras
 
-from tfwd.models import parts
+from tfwd.models import layers as layers_lib
 
 
 def build(
+    name: str,
     input_shape: tuple[int, ...],
     num_classes: int,
+    layers: layers_lib.Layers,
     *,
-    width: float = 1.0,
-    batch_norm: bool = True,
     hidden_layers: int = 2,
     hidden_units: int = 128,
 ) -> keras.Model:
@@ -18,12 +18,20 @@ def build(
 
     With n inputs, h = hidden_units * width rounded, d hidden layers and K
     classes the trainable parameters are (n + 1) h + (d - 1)(h + 1) h +
-    (h + 1) K for d >= 1, with or without normalization.
+    (h + 1) K for d >= 1, and 2 d h more where normalization is affine.
+
+    Args:
+        name: of the model.
+        input_shape: shape of one example.
+        num_classes: number of logits.
+        layers: the makers of the layers.
+        hidden_layers: 0 is linear classification.
+        hidden_units: of each hidden layer at width 1.
     """
     inputs = keras.Input(input_shape, name="image")
     x = keras.layers.Flatten(name="flatten")(inputs)
     for number in range(1, hidden_layers + 1):
-        name = f"hidden{number}"
-        x = keras.layers.Dense(parts.scaled(hidden_units, width), name=name)(x)
-        x = parts.activated(x, name, batch_norm)
-    return keras.Model(inputs, parts.logits(x, num_classes), name="mlp")
+        layer = f"hidden{number}"
+        x = layers.dense(x, layers.scaled(hidden_units), layer)
+        x = layers.activated(x, layer)
+    return keras.Model(inputs, layers.logits(x, num_classes), name=name)

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfwd.optimizers import finite
 from tfwd.optimizers import policy
 from tfwd.optimizers import weight_decay as decay
 
@@ -13,7 +14,7 @@ class Optimizer(policy.WeightDecayPolicy):
     One step, in this order, the same on one device and on many:
 
     ```
-    g   gradient: summed over replicas, loss scale undone, clipped
+    g   gradient: loss scale undone, summed over replicas, clipped
     g ← g + λₜθ                                  in mode "l2"
     g ← curvature⁻¹ g                            precondition
     statistics of all variables                  accumulate
@@ -23,7 +24,15 @@ class Optimizer(policy.WeightDecayPolicy):
 
     The decay uses θ before the step. A variable without a gradient in a step
     is neither moved nor decayed nor counted in a mean, though t advances for
-    all. An algorithm fills in `step` and, where it needs them, `build`,
+    all.
+
+    A step whose gradient is not finite everywhere, on whichever replica, is
+    skipped: no variable, statistic, average or `effective_weight_decay`
+    changes. `skipped_steps` counts it, and so does t. The gradient is looked
+    at before it is clipped; of an accumulated one the mean, so that one bad
+    batch spoils the step it is part of and no other.
+
+    An algorithm fills in `step` and, where it needs them, `build`,
     `precondition`, `accumulate`, `second_moment`, `coefficients` and
     `stable_scale`.
 
@@ -51,6 +60,10 @@ class Optimizer(policy.WeightDecayPolicy):
         ValueError: If an argument breaks its rule; at the first `build`, if a
             regular expression matches no variable.
     """
+
+    def step_is_possible(self, gradients):
+        """Tells whether all gradients are finite."""
+        return finite.all_finite(gradients)
 
     def precondition(self, indices, gradients, learning_rate):
         """Returns the gradients of all variables as the statistics see them."""

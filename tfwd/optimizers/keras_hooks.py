@@ -3,23 +3,54 @@
 For each step Keras sums gradients over replicas, clips them, decays weights
 and calls `update_step` variable by variable. This library needs all gradients
 at once, because a stable weight decay depends on every variable's statistics
-before the first variable moves, and it decays by itself. Every private name of
-Keras that all backends share is used in this file and nowhere else; those of
-the TensorFlow backend are in `tensorflow_replicas`.
+before the first variable moves, and it decays by itself. It looks at them
+before all that, because clipping can turn an infinity into a bound, and leaves
+out the whole of a step that is not possible. Every private name of Keras that
+all backends share is used in this file and nowhere else; those of the
+TensorFlow backend are in `tensorflow_replicas`.
 """
 
 import keras
+from keras import ops
+
+from tfwd.optimizers import conditional
 
 if keras.backend.backend() == "tensorflow":
     from tfwd.optimizers import tensorflow_replicas
 
     _BackendOptimizer = tensorflow_replicas.ReplicaOptimizer
 else:
-    _BackendOptimizer = keras.optimizers.Optimizer
+
+    class _BackendOptimizer(keras.optimizers.Optimizer):
+        """Keras' own, whose gradients are those of the global batch."""
+
+        def global_gradients(self, gradients, variables):
+            """Returns the gradients."""
+            return gradients
 
 
 class HookedOptimizer(_BackendOptimizer):
-    """A Keras optimizer that updates all variables in one call, `update`."""
+    """A Keras optimizer that updates all variables in one call, or none."""
+
+    def step_is_possible(self, gradients):
+        """Tells whether a step may be taken; for the base class to fill in.
+
+        Args:
+            gradients: Dense gradients: summed over replicas, without loss
+                scale, the mean of those accumulated, not clipped.
+
+        Returns:
+            A boolean scalar, the same on all replicas.
+        """
+        raise NotImplementedError
+
+    def count_skipped(self, skipped):
+        """Adds one if a step was skipped; for the policy to fill in.
+
+        Args:
+            skipped: A boolean scalar.
+        """
+        raise NotImplementedError
 
     def update(self, indices, variables, gradients, learning_rate):
         """Moves the variables; for the library's base class to fill in.
@@ -32,6 +63,69 @@ class HookedOptimizer(_BackendOptimizer):
             learning_rate: The scheduled learning rate, a scalar.
         """
         raise NotImplementedError
+
+    def apply(self, grads, trainable_variables=None):
+        """Updates the variables; see `keras.optimizers.Optimizer.apply`."""
+        if trainable_variables is None:
+            known = self.model_variables()
+        else:
+            known = trainable_variables = list(trainable_variables)
+        # Keras constrains variables after every step. That is a projection,
+        # but not to the last digit, and a skipped step moves nothing.
+        constrained = [v for v in known if v.constraint is not None]
+        if not constrained:
+            super().apply(grads, trainable_variables)
+            return
+        before = [ops.copy(v) for v in constrained]
+        count = ops.copy(self.skipped_steps)
+        super().apply(grads, trainable_variables)
+        is_skipped = ops.not_equal(self.skipped_steps, count)
+        for variable, old in zip(constrained, before, strict=True):
+            self.assign(variable, _choice(is_skipped, old, variable))
+
+    def _backend_apply_gradients(self, grads, trainable_variables):
+        grads = self.global_gradients(grads, trainable_variables)
+        take = super()._backend_apply_gradients
+        is_possible = self._is_possible(grads, trainable_variables)
+        conditional.update_if(
+            is_possible,
+            lambda: take(grads, trainable_variables),
+            self._skip,
+            [*self.model_variables(), *self.variables],
+        )
+        self.count_skipped(ops.logical_not(is_possible))
+
+    def _is_possible(self, gradients, variables):
+        """Tells whether a step may be taken, true where none is due."""
+        parts = self.gradient_accumulation_steps
+        if not parts:
+            return self.step_is_possible(gradients)
+        kept = [
+            self._accumulated_gradients[self._get_variable_index(v)]
+            for v in variables
+        ]
+        return ops.cond(
+            ops.equal((self._iterations + 1) % parts, 0),
+            lambda: self.step_is_possible(
+                [(g + a) / parts for g, a in zip(gradients, kept, strict=True)]
+            ),
+            lambda: ops.convert_to_tensor(True),
+        )
+
+    def _skip(self):
+        if self.gradient_accumulation_steps:
+            self._backend_reset_gradient_accumulators()
+        if not self.use_ema:
+            return
+        # Keras starts the averages in the first step, and only there.
+        is_first = ops.equal(self.iterations, 0)
+        for variable, average in zip(
+            self._trainable_variables,
+            self._model_variables_moving_average,
+            strict=True,
+        ):
+            if average is not None:
+                self.assign(average, _choice(is_first, variable, average))
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         indices = [self._get_variable_index(v) for v in trainable_variables]
@@ -51,3 +145,10 @@ class HookedOptimizer(_BackendOptimizer):
     def is_overwritten(self, variable):
         """Tells whether Keras assigns the gradient itself (float8 scales)."""
         return self._overwrite_variable_with_gradient(variable)
+
+
+def _choice(predicate, x, y):
+    # JAX takes no Keras variables here.
+    return ops.where(
+        predicate, ops.convert_to_tensor(x), ops.convert_to_tensor(y)
+    )

@@ -34,6 +34,7 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
 
     hyperparameters = ()
     weight_decay_modes = ("l2", "decoupled", "stable", "independent")
+    reason_to_skip = "gradients not finite"
 
     def __init__(
         self,
@@ -78,6 +79,7 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
         self._first_overshoot_step = self._scalar(
             "first_overshoot_step", dtype="int"
         )
+        self._skipped_steps = self._scalar("skipped_steps", dtype="int")
 
     def _scalar(self, name, value=0, dtype=None):
         return self.add_variable(
@@ -121,6 +123,21 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
         it. An integer variable, also written by compiled steps.
         """
         return self._first_overshoot_step
+
+    @property
+    def skipped_steps(self):
+        """How many steps were skipped because they were not possible.
+
+        An integer variable, also written by compiled steps. With accumulation
+        a step is one of the accumulated gradient.
+        """
+        return self._skipped_steps
+
+    def count_skipped(self, skipped):
+        """Adds one to `skipped_steps` if `skipped`, a boolean scalar."""
+        self.assign_add(
+            self._skipped_steps, ops.cast(skipped, self._skipped_steps.dtype)
+        )
 
     def scheduled_weight_decay(self):
         """Returns λₜ, the coefficient times its schedule, as a tensor."""

@@ -25,6 +25,10 @@ def text(optimizer):
     first = int(ops.convert_to_numpy(optimizer.first_overshoot_step))
     if first:
         lines.append(f"Decay rate of one or more, first at step {first}")
+    skipped = int(ops.convert_to_numpy(optimizer.skipped_steps))
+    if skipped:
+        steps = "step" if skipped == 1 else "steps"
+        lines.append(f"{skipped} {steps} skipped ({optimizer.reason_to_skip})")
     rows = [("variable", "shape", "factor")]
     rows += [
         (selection.path_of(v), str(tuple(v.shape)), f"{f:g}" if f else "-")

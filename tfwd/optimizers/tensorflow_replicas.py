@@ -4,9 +4,9 @@ Keras 3.15 clips the gradients of each replica before it sums them, and leaves
 the replica context inside `tf.cond`, which `MirroredStrategy` forbids. Here
 gradients are summed over the replicas first. After that each replica does the
 same arithmetic on its own copy of the variables, so clipping, accumulation and
-averaging give what one device gives, and no collective stands inside a
-condition. Every private name of the TensorFlow backend of Keras is used in
-this file and nowhere else.
+averaging give what one device gives, all replicas skip the same steps, and no
+collective stands inside a condition. Every private name of the TensorFlow
+backend of Keras is used in this file and nowhere else.
 """
 
 import keras
@@ -42,14 +42,14 @@ class ReplicaOptimizer(keras.optimizers.Optimizer):
             grads = [g if g is None else tf.convert_to_tensor(g) for g in grads]
         super().apply(grads, trainable_variables)
 
-    def _backend_apply_gradients(self, grads, trainable_variables):
+    def global_gradients(self, gradients, variables):
+        """Returns the gradients summed over the replicas, dense."""
         pairs = self._all_reduce_sum_gradients(
-            list(zip(grads, trainable_variables, strict=True))
+            list(zip(gradients, variables, strict=True))
         )
         # Dense from here on: the slices of a repeated embedding id must be
         # summed before anything squares or clips them.
-        dense = [tf.convert_to_tensor(gradient) for gradient, _ in pairs]
-        super()._backend_apply_gradients(dense, trainable_variables)
+        return [tf.convert_to_tensor(gradient) for gradient, _ in pairs]
 
     def _backend_increment_gradient_accumulators(self, grads, acc_grads):
         for gradient, accumulator in zip(grads, acc_grads, strict=True):

@@ -7,7 +7,11 @@ chooses between them.
 
 import contextlib
 
+import tensorflow as tf
+
 from tfwd import kfac
+from tfwd.kfac import tensorflow_backend
+from tfwd.models import dropout
 
 
 class NoWork:
@@ -35,12 +39,18 @@ class Work:
     Args:
         strategy: The `tf.distribute.Strategy` that made the optimizer.
         optimizer: A built `kfac.KFAC`, attached to the model.
+        finish: As in `step.Step`.
     """
 
-    def __init__(self, strategy, optimizer):
+    def __init__(self, strategy, optimizer, finish):
         self.strategy = strategy
         self.optimizer = optimizer
+        self.finish = finish
         self._done = set()
+        self._update = tf.function(self._update_factors, reduce_retracing=True)
+        self._average = tf.function(
+            self._average_factors, reduce_retracing=True
+        )
         # With accumulation a step is traced before the first inverses exist.
         optimizer.attachment.keep_refreshed()
 
@@ -67,38 +77,64 @@ class Work:
 
     def cold_start(self, batches):
         """Averages the factors over all `batches`, then inverts them."""
-        self.optimizer.cold_start(map(self._inputs, batches))
+        self.optimizer.cold_start(batches, self._add_to_average)
 
     def warn_of_failures(self):
         """Warns, once of each kind, of factors and steps that failed."""
         self.optimizer.warn_of_events()
 
     def _do(self, work, batch):
-        inputs = self._inputs(batch)
+        self._tell_rows(batch)
         if work.factors:
-            self.optimizer.update_factors(*inputs)
+            with tensorflow_backend.full_precision():
+                self._update(batch)
         if work.inverses:
             self.optimizer.update_inverses(work.inverses)
         if work:
             self._done.add((work, self._rows(batch)))
 
-    def _inputs(self, batch):
+    def _add_to_average(self, batch, count, step):
+        self._tell_rows(batch)
+        with tensorflow_backend.full_precision():
+            self._average(batch, tf.constant(count), tf.constant(step))
+
+    def _update_factors(self, batch):
+        def on_replica(batch):
+            with self._finished(batch) as (inputs, labels):
+                self.optimizer.update_factors(inputs, labels)
+
+        self.strategy.run(on_replica, (batch,))
+
+    def _average_factors(self, batch, count, step):
+        def on_replica(batch):
+            with self._finished(batch) as (inputs, labels):
+                self.optimizer.attachment.average_factors(
+                    inputs, labels, None, count, step
+                )
+
+        self.strategy.run(on_replica, (batch,))
+
+    @contextlib.contextmanager
+    def _finished(self, batch):
+        """What the curvature takes, with the dropout masks of the step."""
+        batch = self.finish(batch, True)
+        empirical = self.optimizer.curvature == "empirical"
+        with dropout.keyed(batch.keys):
+            yield batch.inputs, batch.labels if empirical else None
+
+    def _tell_rows(self, batch):
         attached = self.optimizer.attachment
         if attached.rows_hint is None:
             # The loop of plain steps is traced for batches of any size.
             attached.rows_hint = self._rows(batch)
-        images, labels, _ = batch
-        if self.optimizer.curvature == "empirical":
-            return images, labels
-        return (images,)
 
     def _rows(self, batch):
-        local = self.strategy.experimental_local_results(batch[0])
+        local = self.strategy.experimental_local_results(batch.labels)
         return local[0].shape[0]
 
 
-def of(strategy, optimizer):
+def of(strategy, optimizer, finish=lambda batch, training: batch):
     """Returns the `Work` or `NoWork` of an optimizer, or of none."""
     if isinstance(optimizer, kfac.KFAC):
-        return Work(strategy, optimizer)
+        return Work(strategy, optimizer, finish)
     return NoWork()

@@ -18,8 +18,20 @@ _DEFINE = {
     tuple[str, ...]: flags.DEFINE_multi_string,
     tuple[int, ...]: flags.DEFINE_list,
 }
-# Where a run goes is no part of what it computes: a replay gets its own folder.
-_NOT_REPLAYED = ("output_dir",)
+# Where a run goes is no part of what it computes: a replay gets its own folder
+# and its own machines.
+_NOT_REPLAYED = ("output_dir", "resume", "worker_hosts", "task_index", "tpu")
+# Nor is how it is carried out, which may change when it is resumed.
+_MAY_DIFFER = (
+    "strategy",
+    "num_devices",
+    "virtual_cpus",
+    "data_dir",
+    "tensorboard",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "step_timeout",
+)
 _PATHS = ("data_dir", "model_file")
 _HELP = ("-h", "-help", "--helpshort", "--helpfull")
 
@@ -99,19 +111,22 @@ def lines(settings):
     ]
 
 
-def first_difference(settings, other_lines):
-    """The first line in which `lines(settings)` and a flags.txt differ.
+def differences(settings, other_lines):
+    """Where `lines(settings)` and a flags.txt do not describe the same run.
 
     Returns:
-        (flag name, text there, text here), or `None` if they are equal.
+        Tuples (flag name, text there, text here), without the flags that say
+        how the run is carried out: devices, places, checkpoints.
     """
     there, here = _by_name(other_lines), _by_name(lines(settings))
-    for name in [*here, *(name for name in there if name not in here)]:
-        if there.get(name) != here.get(name):
-            return name, *(
-                ",".join(each.get(name, ["<unset>"])) for each in (there, here)
-            )
-    return None
+    return [
+        (
+            name,
+            *(",".join(each.get(name, ["<unset>"])) for each in (there, here)),
+        )
+        for name in dict.fromkeys([*here, *there])
+        if there.get(name) != here.get(name) and name not in _MAY_DIFFER
+    ]
 
 
 def _define(field, values):

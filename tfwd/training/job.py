@@ -7,50 +7,84 @@ import keras
 import tensorflow as tf
 
 from tfwd import data
-from tfwd import kfac
 from tfwd import models
+from tfwd.training import build
+from tfwd.training import checkpoint
+from tfwd.training import cluster
+from tfwd.training import inputs
+from tfwd.training import loop as loop_lib
 from tfwd.training import optimizer as optimizer_lib
 from tfwd.training import output
+from tfwd.training import progress as progress_lib
 from tfwd.training import rules
 from tfwd.training import settings as settings_lib
+from tfwd.training import stored as stored_lib
 from tfwd.training import strategy as strategy_lib
 
 
 @dataclasses.dataclass(frozen=True)
-class Batches:
-    """A dataset distributed over the replicas, and its number of batches."""
-
-    dataset: object
-    steps: int
-
-
-@dataclasses.dataclass(frozen=True)
 class Job:
-    """What training needs.
-
-    `training.steps` is the number of one epoch, `registration` the report of
-    K-FAC's `attach`, None for other optimizers.
-    """
+    """What training needs; `progress` says how far the run has come."""
 
     settings: settings_lib.Settings
     strategy: tf.distribute.Strategy
+    source: object
     plan: optimizer_lib.Plan
-    model: keras.Model
-    optimizer: keras.optimizers.Optimizer
-    registration: object | None
-    training: Batches
-    evaluation: dict[str, Batches]
-    folder: pathlib.Path
+    built: build.Built
+    loop: loop_lib.Loop
+    evaluation: dict[str, inputs.Evaluation]
+    checkpoints: checkpoint.Checkpoints
+    progress: progress_lib.Progress
+    folder: output.Folder
+
+    @property
+    def model(self):
+        """The model."""
+        return self.built.model
+
+    @property
+    def optimizer(self):
+        """The optimizer."""
+        return self.built.optimizer
+
+    @property
+    def steps_per_epoch(self):
+        """Training steps in an epoch."""
+        return data.training_steps(self.source, self.settings.batch_size)
+
+    @property
+    def task(self):
+        """Either "classification" or "language_model"."""
+        return models.task(self.settings.model)
+
+    @property
+    def is_chief(self):
+        """Whether this process writes the run's files."""
+        return strategy_lib.is_chief(self.strategy)
+
+    def local_batches(self, step):
+        """Returns this process's batches from a step on, not distributed."""
+        return inputs.training_batches(
+            self.settings, self.source, self.strategy, step
+        )
+
+    def batches(self, step):
+        """Returns the distributed batches from a step on, without end."""
+        return inputs.distributed(self.strategy, self.local_batches(step))
 
 
-def prepare(settings):
+def prepare(settings, previous=None):
     """Checks the settings against data, devices and model, and builds.
 
     Args:
         settings: `Settings` of mode "train".
+        previous: The `Job` of this process whose loss stopped being finite:
+            this one goes on from its last checkpoint with half the learning
+            rate.
 
     Returns:
-        A `Job`, whose folder holds flags.txt and nothing else.
+        A `Job` at the newest checkpoint of its folder, or at step 0. The
+        folder holds flags.txt and what was there before.
 
     Raises:
         ValueError: Something does not fit; one line that names the flag or
@@ -59,138 +93,114 @@ def prepare(settings):
     optimizer_lib.check(settings)
     if settings.tensorboard:
         _check_tensorboard()
-    folder = output.choose(settings)
+    is_chief = _is_chief(settings)
+    if previous is None:
+        folder = output.choose(settings) if is_chief else _of_chief(settings)
+        strategy = strategy_lib.create(settings)
+    else:
+        folder, strategy = previous.folder, previous.strategy
     _seed(settings)
-    strategy = _strategy(settings)
-    splits = load_data(settings)
+    _check_replicas(settings, strategy)
+    source = inputs.load(settings)
     strategy_lib.check_batches(
-        strategy, settings.batch_size, len(splits.train.labels)
+        strategy, settings.batch_size, source.size("train")
     )
-    training = Batches(
-        strategy.experimental_distribute_dataset(
-            data.training_batches(
-                splits,
-                settings.batch_size,
-                seed=settings.seed,
-                augment=settings.augment,
-                num_epochs=settings.epochs,
-            )
-        ),
-        _number_of_batches(splits.train, settings.batch_size),
-    )
-    plan = optimizer_lib.plan(settings, training.steps)
-    with strategy.scope():
-        model = models.build(
-            settings.model,
-            splits.image_shape,
-            splits.num_classes,
-            width=settings.width,
-            batch_norm=settings.batch_norm,
-            hidden_layers=settings.hidden_layers,
-            hidden_units=settings.hidden_units,
-        )
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        optimizer = plan.create()
-        registration = None
-        if isinstance(optimizer, kfac.KFAC):
-            registration = optimizer.attach(model, loss=loss)
-        optimizer.build(model.trainable_variables)
-        # Not used by the loop: the saved model holds the optimizer's state
-        # and can be evaluated by whoever loads it.
-        model.compile(
-            optimizer=optimizer,
-            loss=loss,
-            metrics=["accuracy"],
-        )
-    evaluation = evaluation_batches(settings, splits, strategy)
-    output.create(folder, settings)
-    return Job(
+    # Made here only to be checked.
+    inputs.training_batches(settings, source, strategy, step=0)
+    place = folder.path / "checkpoints"
+    stored = _stored(settings, place)
+    restores = previous.progress.restores + 1 if previous else 0
+    if stored is not None:
+        restores = max(restores, stored.progress.restores)
+    plan = optimizer_lib.plan(
         settings,
-        strategy,
-        plan,
-        model,
-        optimizer,
-        registration,
-        training,
-        evaluation,
-        folder,
+        data.training_steps(source, settings.batch_size),
+        learning_rate_factor=0.5**restores,
+    )
+    built = build.build(settings, strategy, source, plan)
+    loop = build.make_loop(
+        settings, strategy, source, built.model, built.optimizer
+    )
+    scale = loop.replica_step.loss_scale
+    checkpoints = checkpoint.Checkpoints(
+        place,
+        settings.keep_checkpoints,
+        {
+            "model": built.model.variables,
+            "optimizer": built.optimizer.variables,
+            "loss_scale": scale.variables if scale else [],
+        },
+        is_chief,
+        {"model": settings.model, "optimizer": settings.optimizer},
+    )
+    progress = progress_lib.Progress()
+    if stored is not None:
+        progress = _restored(stored, checkpoints, loop)
+        if not callable(plan.learning_rate):
+            # A constant is one of the variables restored.
+            built.optimizer.learning_rate = plan.learning_rate
+    progress.restores = restores
+    evaluation = inputs.evaluation_splits(settings, source, strategy)
+    if is_chief:
+        output.create(folder, settings)
+    return Job(
+        settings=settings,
+        strategy=strategy,
+        source=source,
+        plan=plan,
+        built=built,
+        loop=loop,
+        evaluation=evaluation,
+        checkpoints=checkpoints,
+        progress=progress,
+        folder=folder,
     )
 
 
-def load_for_evaluation(settings):
-    """Loads the model and the data of --mode=eval.
-
-    Returns:
-        (strategy, model, {split name: `Batches`}).
-
-    Raises:
-        ValueError: No model in the file, or one for other data.
-    """
-    strategy = _strategy(settings)
-    path = pathlib.Path(settings.model_file).expanduser()
-    if not path.is_file():
-        rules.refuse("model_file", "must be an existing .keras file", path)
-    splits = load_data(settings)
-    with strategy.scope():
-        try:
-            model = keras.saving.load_model(path, compile=False)
-        except (OSError, TypeError, ValueError) as error:
-            reason = str(error).partition("\n")[0]
-            rules.refuse(
-                "model_file", f"must be a saved Keras model ({reason})", path
-            )
-    shapes = model.input_shape[1:], model.output_shape[-1]
-    if shapes != (tuple(splits.image_shape), splits.num_classes):
+def _stored(settings, folder):
+    """The newest checkpoint that can be read, or None."""
+    found = stored_lib.read_newest(folder)
+    if found is None and settings.resume == "must":
         rules.refuse(
-            "model_file",
-            f"must take images {tuple(splits.image_shape)} and give "
-            f"{splits.num_classes} logits for --dataset={settings.dataset}; "
-            f"this model takes {shapes[0]} and gives {shapes[1]}",
-            path,
+            "resume", f"needs a readable checkpoint in {folder}", "must"
         )
-    return strategy, model, evaluation_batches(settings, splits, strategy)
+    return found
 
 
-def load_data(settings):
-    """The splits of the data set that the settings ask for."""
-    return data.load(
-        settings.dataset,
-        data_dir=settings.data_dir,
-        num_validation=settings.num_validation,
-        train_fraction=settings.train_fraction,
-    )
+def _restored(stored, checkpoints, loop):
+    """Restores a checkpoint; returns the progress there."""
+    checkpoints.restore(stored)
+    carried = loop.replica_step.carried
+    if carried:
+        carried.assign([tf.constant(each) for each in stored.extra.values()])
+    return dataclasses.replace(stored.progress)
 
 
-def evaluation_batches(settings, splits, strategy):
-    """{"train" | "validation" | "test": `Batches`}, without augmentation."""
-    result = {}
-    for name in ("train", "validation", "test"):
-        examples = getattr(splits, name)
-        if examples is not None:
-            batches = data.evaluation_batches(
-                examples, splits, settings.eval_batch_size
-            )
-            result[name] = Batches(
-                strategy.experimental_distribute_dataset(batches),
-                _number_of_batches(examples, settings.eval_batch_size),
-            )
-    return result
+def _is_chief(settings):
+    if settings.strategy != "multi_worker":
+        return True
+    if settings.output_dir is None:
+        rules.refuse("output_dir", "is needed by --strategy=multi_worker", None)
+    found = cluster.configure(settings.hosts(), settings.task_index)
+    return found.is_chief
+
+
+def _of_chief(settings):
+    """The chief's folder, which the chief checks."""
+    path = pathlib.Path(settings.output_dir).expanduser()
+    return output.Folder(path, (path / output.FLAGS).exists())
+
+
+def _check_replicas(settings, strategy):
+    replicas = strategy.num_replicas_in_sync
+    if settings.jit_compile and replicas > 1:
+        rules.refuse("jit_compile", f"needs one replica, not {replicas}", True)
 
 
 def _seed(settings):
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
-
-
-def _strategy(settings):
-    return strategy_lib.create(
-        settings.strategy, settings.num_devices, settings.virtual_cpus
-    )
-
-
-def _number_of_batches(examples, batch_size):
-    return -(-len(examples.labels) // batch_size)
 
 
 def _check_tensorboard():

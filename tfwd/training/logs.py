@@ -7,6 +7,9 @@ import platform
 import keras
 import tensorflow as tf
 
+from tfwd.training import output
+
+_SPLITS = ("train", "validation", "test")
 COLUMNS = (
     "step",
     "epoch",
@@ -25,23 +28,38 @@ COLUMNS = (
 )
 
 
+def columns(task):
+    """The columns of metrics.csv for a task of `tfwd.models`."""
+    if task != "language_model":
+        return COLUMNS
+    return (*COLUMNS, *(f"{split}_perplexity" for split in _SPLITS))
+
+
 class MetricsFile:
     """A CSV file that gets one row per epoch, on disk at once.
 
     Floats are written with all their digits, so that equal runs give equal
     bytes; a value that does not exist (no validation split) is left empty.
+
+    Args:
+        path: The file.
+        columns: Their names.
+        rows: How many rows of a file that is there are kept.
     """
 
-    def __init__(self, path):
-        self._file = path.open("x", encoding="utf-8", newline="")
+    def __init__(self, path, columns=COLUMNS, rows=0):
+        lines = [",".join(columns) + "\n"]
+        if rows:
+            with path.open(encoding="utf-8", newline="") as file:
+                lines = file.readlines()[: rows + 1]
+        output.write_text(path, "".join(lines))
+        self._file = path.open("a", encoding="utf-8", newline="")
         self._writer = csv.DictWriter(
-            self._file, COLUMNS, lineterminator="\n", extrasaction="raise"
+            self._file, columns, lineterminator="\n", extrasaction="raise"
         )
-        self._writer.writeheader()
-        self._file.flush()
 
     def append(self, row):
-        """Writes one row, a dict with keys from `COLUMNS`."""
+        """Writes one row, a dict with the columns as keys."""
         self._writer.writerow(row)
         self._file.flush()
 
@@ -79,7 +97,13 @@ def read(path):
 
 
 def description(
-    version, strategy, model, optimizer, selection, registration=None
+    version,
+    strategy,
+    model,
+    optimizer,
+    selection,
+    input_speed,
+    registration=None,
 ):
     """What is worth knowing of a run beyond its flags, ready for JSON.
 
@@ -89,6 +113,7 @@ def description(
         model: The built model.
         optimizer: The optimizer, built on the model's trainable variables.
         selection: The metric by which best.keras is chosen.
+        input_speed: Examples per second of the input pipeline alone.
         registration: What K-FAC's `attach` reported; None for others.
 
     Returns:
@@ -122,6 +147,7 @@ def description(
         "decayed": {path: each for path, each in factors.items() if each},
         "excluded": [path for path, each in factors.items() if not each],
         "best_by": selection,
+        "input_examples_per_second": input_speed,
         "registration": str(registration).splitlines()
         if registration is not None
         else None,
@@ -137,15 +163,22 @@ def table(rows, weight_norm):
     """The final table: one line per split, then the norm of the weights.
 
     Args:
-        rows: {split name: (loss, accuracy)}.
+        rows: {split name: {"loss": ..., "accuracy": ..., ...}}, each with the
+            same measures.
         weight_norm: 2-norm of all trainable variables.
 
     Returns:
         Text of a few lines.
     """
-    lines = [f"{'':12}{'loss':>10}{'accuracy':>10}"]
+    names = next(iter(rows.values()))
+    lines = [f"{'':12}" + "".join(f"{name:>{_width(name)}}" for name in names)]
     lines += [
-        f"{name:12}{loss:10.4f}{accuracy:10.4f}"
-        for name, (loss, accuracy) in rows.items()
+        f"{split:12}"
+        + "".join(f"{value:{_width(name)}.4f}" for name, value in row.items())
+        for split, row in rows.items()
     ]
     return "\n".join([*lines, f"{'weight norm':12}{weight_norm:10.4f}"])
+
+
+def _width(name):
+    return max(10, len(name) + 2)

@@ -1,22 +1,36 @@
-"""Our own loop: many steps per call, equal on one replica and on many.
-
-The loss of a step is the mean over the *global* batch: every example carries
-the weight 1 / (size of the global batch), each replica sums its own weighted
-losses, and the optimizer sums the gradients over replicas. Nothing is averaged
-per replica, so uneven last batches weigh no more than they should.
-"""
+"""Our own loop: many steps per call, equal on one replica and on many."""
 
 import math
 import time
+import typing
 
 import keras
 import tensorflow as tf
 
-from tfwd.training import curvature
+
+class NonFiniteError(ValueError):
+    """Loss, gradients or weights stopped being numbers."""
 
 
-class NonFiniteLossError(ValueError):
-    """The loss or the weights stopped being numbers."""
+class Advance(typing.NamedTuple):
+    """What one compiled call did.
+
+    Attributes:
+        steps: Training steps taken.
+        loss: Sum of the losses of all predictions.
+        correct: How many predictions were right.
+        predictions: Their number.
+        is_finite: Whether all was finite; if not, the last of the steps is
+            the one where it was not, and its update was not made.
+        seconds: Wall time; None if the call traced a program.
+    """
+
+    steps: int
+    loss: float
+    correct: float
+    predictions: float
+    is_finite: bool
+    seconds: float | None
 
 
 class Loop:
@@ -24,109 +38,115 @@ class Loop:
 
     Args:
         strategy: The `tf.distribute.Strategy` that made model and optimizer.
-        model: Maps images to logits, [batch, classes].
-        optimizer: A built optimizer; `None` for evaluation alone.
-        steps_per_loop: Steps per call of the compiled function.
+        step: The `step.Step` of one replica.
+        jit_compile: Whether XLA compiles the training step.
     """
 
-    def __init__(self, strategy, model, optimizer=None, steps_per_loop=10):
+    def __init__(self, strategy, step, jit_compile=False):
         self.strategy = strategy
-        self.model = model
-        self.optimizer = optimizer
-        self.steps_per_loop = steps_per_loop
-        self.step = 0
-        self.curvature = curvature.of(strategy, optimizer)
+        self.replica_step = step
+        self.curvature = step.curvature
+        self._train_step = (
+            tf.function(step.train, jit_compile=True)
+            if jit_compile
+            else step.train
+        )
         self._train = tf.function(self._train_steps)
         self._train_one = tf.function(self._global_step)
         self._evaluate = tf.function(self._evaluation_steps)
+        self._average = tf.function(self._average_on_replicas)
 
-    def train(self, iterator, num_steps, on_progress=lambda done, means: None):
-        """Runs `num_steps` training steps.
+    def start_epoch(self):
+        """Lets a text begin anew; does nothing for images."""
+        if self.replica_step.carried:
+            self.replica_step.carried.reset()
 
-        Args:
-            iterator: Over distributed (images, labels, weights) batches.
-            num_steps: How many batches to take.
-            on_progress: Called after each compiled call with the steps done
-                and {"train_loss": ..., "train_accuracy": ...} so far.
+    def advance(self, iterator, step, limit):
+        """Takes up to `limit` plain steps, or one with its curvature work.
 
-        Returns:
-            train_loss and train_accuracy, averaged over the examples while
-            training, and examples_per_second without the calls that traced
-            a program (`None` if there was no other).
-
-        Raises:
-            NonFiniteLossError: A step's loss was NaN or infinite.
-        """
-        totals = _Totals()
-        timed_examples, timed_seconds = 0.0, 0.0
-        done = 0
-        while done < num_steps:
-            limit = min(self.steps_per_loop, num_steps - done)
-            start, traces = time.perf_counter(), self._traces()
-            count, sums, bad = self._advance(iterator, limit)
-            before, seen = totals.examples, totals.add(sums)
-            if self._traces() == traces:
-                timed_seconds += time.perf_counter() - start
-                timed_examples += seen - before
-            if bad >= 0:
-                raise NonFiniteLossError(
-                    f"The training loss was not finite in step "
-                    f"{self.step + int(bad) + 1}"
-                )
-            done += count
-            self.step += count
-            on_progress(done, totals.means("train"))
-        self._average_replica_state()
-        speed = timed_examples / timed_seconds if timed_seconds else None
-        return {**totals.means("train"), "examples_per_second": speed}
-
-    def evaluate(self, batches, num_steps, name):
-        """Loss and accuracy in inference mode over (images, labels) batches.
+        Ends early after a step that was not finite.
 
         Args:
-            batches: A distributed dataset.
-            num_steps: The number of its batches.
-            name: Prefix of the keys returned.
+            iterator: Over distributed `Batch`es.
+            step: How many steps were taken before.
+            limit: The most steps to take.
 
         Returns:
-            {"<name>_loss": ..., "<name>_accuracy": ...}, means over examples.
+            An `Advance`.
         """
-        totals = _Totals()
+        start, traces = time.perf_counter(), self._traces()
+        count = self.curvature.plain_steps(step, limit)
+        if count:
+            count, sums, is_finite = self._train(iterator, tf.constant(count))
+        else:
+            batch = next(iterator)
+            self.curvature.before(step, batch)
+            sums, is_finite = self._train_one(batch)
+            self.curvature.after(step, batch)
+            count = tf.constant(1)
+        loss, correct, predictions = map(float, sums.numpy())
+        seconds = time.perf_counter() - start
+        return Advance(
+            int(count),
+            loss,
+            correct,
+            predictions,
+            bool(is_finite),
+            seconds if self._traces() == traces else None,
+        )
+
+    def evaluate(self, batches, num_steps, steps_per_call=10):
+        """Loss and accuracy in inference mode.
+
+        Args:
+            batches: A distributed dataset of `Batch`es.
+            num_steps: The number of its global batches.
+            steps_per_call: Steps per call of the compiled function.
+
+        Returns:
+            (mean loss, accuracy) over all predictions.
+        """
+        self.start_epoch()
+        totals = [0.0, 0.0, 0.0]
         iterator = iter(batches)
-        done = 0
-        while done < num_steps:
-            count = min(self.steps_per_loop, num_steps - done)
-            totals.add(self._evaluate(iterator, tf.constant(count)))
-            done += count
-        return totals.means(name)
+        for done in range(0, num_steps, steps_per_call):
+            count = min(steps_per_call, num_steps - done)
+            sums = self._evaluate(iterator, tf.constant(count)).numpy()
+            # 64 bits: float32 would lose counts beyond 16 million.
+            totals = [a + float(b) for a, b in zip(totals, sums, strict=True)]
+        loss, correct, predictions = totals
+        return loss / predictions, correct / predictions
 
-    def _average_replica_state(self):
+    def average_replica_state(self):
         """Makes moving averages equal on all replicas: the mean of theirs.
 
         Keras (3.15) creates them without aggregation, so that each replica
         keeps those of its own examples, evaluates with them, and only the
-        first one's would be saved.
+        first one's would be saved. A collective of all workers.
         """
-        for variable in self.model.non_trainable_variables:
-            local = self.strategy.experimental_local_results(variable.value)
-            if len(local) > 1 and local[0].dtype.is_floating:
-                variable.assign(tf.add_n(local) / len(local))
+        if self.strategy.num_replicas_in_sync > 1 and self._averaged():
+            self._average()
 
-    def _advance(self, iterator, limit):
-        """Up to `limit` plain steps, or one step with its curvature work.
+    def _averaged(self):
+        return [
+            variable
+            for variable in self.replica_step.model.non_trainable_variables
+            if keras.backend.is_float_dtype(variable.dtype)
+        ]
 
-        Returns:
-            Steps taken, the sums over their examples, and the first of them,
-            from 0, whose loss was not finite (-1 if none).
-        """
-        count = self.curvature.plain_steps(self.step, limit)
-        if count:
-            return count, *self._train(iterator, tf.constant(count))
-        batch = next(iterator)
-        self.curvature.before(self.step, batch)
-        sums, is_bad = self._train_one(batch)
-        self.curvature.after(self.step, batch)
-        return 1, sums, 0 if is_bad else -1
+    def _average_on_replicas(self):
+        def on_replica():
+            variables = self._averaged()
+            means = tf.distribute.get_replica_context().all_reduce(
+                # A copy: a mere reading has no device, which several
+                # processes ask for.
+                "MEAN",
+                [tf.identity(tf.convert_to_tensor(v)) for v in variables],
+            )
+            for variable, mean in zip(variables, means, strict=True):
+                variable.assign(mean)
+
+        self.strategy.run(on_replica)
 
     def _traces(self):
         return self.curvature.kinds_done + sum(
@@ -135,92 +155,38 @@ class Loop:
         )
 
     def _train_steps(self, iterator, count):
-        sums = tf.zeros(3)
-        bad = tf.constant(-1)
-        for step in tf.range(count):
-            added, is_bad = self._global_step(next(iterator))
-            bad = tf.where(is_bad & (bad < 0), step, bad)
+        sums, is_finite = tf.zeros(3), tf.constant(True)
+        steps = tf.constant(0)
+        while is_finite and steps < count:
+            added, is_finite = self._global_step(next(iterator))
             sums += added
-        return sums, bad
+            steps += 1
+        return steps, sums, is_finite
 
     def _global_step(self, batch):
         local = self.strategy.run(self._train_step, (batch,))
-        totals = self.strategy.reduce("SUM", local, axis=None)
-        return totals[1:], ~tf.math.is_finite(totals[0])
-
-    def _train_step(self, batch):
-        images, labels, weights = batch
-        with self.curvature.backward():
-            with tf.GradientTape() as tape:
-                logits = self.model(images, training=True)
-                losses = _cross_entropy(labels, logits)
-                loss = tf.reduce_sum(weights * losses)
-                if self.model.losses:
-                    penalty = tf.add_n(self.model.losses)
-                    loss += penalty / self.strategy.num_replicas_in_sync
-                scaled = self.optimizer.scale_loss(loss)
-            variables = self.model.trainable_variables
-            gradients = tape.gradient(scaled, variables)
-            self.optimizer.apply(gradients, variables)
-        return tf.concat([[loss], _sums(labels, logits, losses)], 0)
+        loss, skipped, *sums = tf.unstack(
+            self.strategy.reduce("SUM", local, axis=None)
+        )
+        is_finite = tf.math.is_finite(loss) & (skipped == 0)
+        return tf.stack(sums), is_finite
 
     def _evaluation_steps(self, iterator, count):
         sums = tf.zeros(3)
         for _ in tf.range(count):
-            local = self.strategy.run(self._evaluation_step, (next(iterator),))
+            local = self.strategy.run(
+                self.replica_step.evaluate, (next(iterator),)
+            )
             sums += self.strategy.reduce("SUM", local, axis=None)
         return sums
-
-    def _evaluation_step(self, batch):
-        images, labels = batch
-        logits = self.model(images, training=False)
-        return _sums(labels, logits, _cross_entropy(labels, logits))
-
-
-class _Totals:
-    """Sums over examples, kept as Python floats (64 bits)."""
-
-    def __init__(self):
-        self.loss = self.correct = self.examples = 0.0
-
-    def add(self, sums):
-        loss, correct, examples = sums.numpy()
-        self.loss += float(loss)
-        self.correct += float(correct)
-        self.examples += float(examples)
-        return self.examples
-
-    def means(self, name):
-        return {
-            f"{name}_loss": self.loss / self.examples,
-            f"{name}_accuracy": self.correct / self.examples,
-        }
 
 
 def check_finite(row, step):
     """Checks the numbers of a finished epoch.
 
     Raises:
-        NonFiniteLossError: One of them is NaN or infinite.
+        NonFiniteError: One of them is NaN or infinite.
     """
     for name, value in row.items():
         if value is not None and not math.isfinite(value):
-            raise NonFiniteLossError(f"{name} was {value} after step {step}")
-
-
-def _cross_entropy(labels, logits):
-    return keras.ops.sparse_categorical_crossentropy(
-        labels, tf.cast(logits, tf.float32), from_logits=True
-    )
-
-
-def _sums(labels, logits, losses):
-    """[sum of losses, correct answers, examples], float32."""
-    answers = tf.argmax(logits, axis=-1, output_type=labels.dtype)
-    return tf.stack(
-        [
-            tf.reduce_sum(losses),
-            tf.reduce_sum(tf.cast(answers == labels, tf.float32)),
-            tf.cast(tf.size(labels), tf.float32),
-        ]
-    )
+            raise NonFiniteError(f"{name} was {value} after step {step}")

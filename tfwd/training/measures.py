@@ -1,5 +1,8 @@
 """Numbers of the weights: their norm and what the decay penalizes."""
 
+import itertools
+import time
+
 import keras
 import numpy as np
 
@@ -29,3 +32,37 @@ def penalty(variables, coefficients):
 def _squared_norm(variable):
     values = keras.ops.convert_to_numpy(variable).astype(np.float64)
     return float(np.sum(values * values))
+
+
+def input_speed(batches, seconds=0.3):
+    """Examples per second of an input pipeline that nothing waits for.
+
+    Args:
+        batches: A dataset of `Batch`es of a step, all replicas in turn.
+        seconds: How long to look.
+
+    Returns:
+        A float; the first batch, which starts the pipeline, is not counted.
+    """
+    iterator = iter(batches)
+    next(iterator)
+    start = time.perf_counter()
+    examples = 0
+    for batch in itertools.islice(iterator, 1000):
+        examples += batch.labels.shape[0]
+        if time.perf_counter() - start > seconds:
+            break
+    return examples / (time.perf_counter() - start)
+
+
+def of_predictions(split, loss, accuracy, task):
+    """The columns of a split: loss, accuracy, and perplexity of a text.
+
+    Perplexity is exp(mean loss), infinite where that overflows.
+    """
+    columns = {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
+    if task == "language_model":
+        # numpy's overflow is an infinity, Python's an error.
+        with np.errstate(over="ignore"):
+            columns[f"{split}_perplexity"] = float(np.exp(loss))
+    return columns

@@ -25,7 +25,6 @@ _KERAS_ARGUMENTS = (
     "use_ema",
     "ema_momentum",
     "ema_overwrite_frequency",
-    "gradient_accumulation_steps",
     "loss_scale_factor",
 )
 
@@ -87,12 +86,13 @@ def check(settings):
         )
 
 
-def plan(settings, steps_per_epoch):
+def plan(settings, steps_per_epoch, learning_rate_factor=1.0):
     """Resolves defaults, scaling rule and schedules.
 
     Args:
         settings: `Settings` that passed `check`.
         steps_per_epoch: Training steps in one epoch.
+        learning_rate_factor: Multiplies the learning rate of every step.
 
     Returns:
         A `Plan`.
@@ -113,8 +113,11 @@ def plan(settings, steps_per_epoch):
     ):
         # The rate that schedule and warm-up multiply.
         arguments["initial_learning_rate"] = rate
+    if settings.accumulation_steps is not None:
+        arguments["gradient_accumulation_steps"] = settings.accumulation_steps
     if settings.weight_decay_mode is not None:
         arguments["weight_decay_mode"] = settings.weight_decay_mode
+    rate *= learning_rate_factor
     return Plan(
         cls,
         learning_rate=_warmed_up(
@@ -128,6 +131,8 @@ def plan(settings, steps_per_epoch):
         ),
         arguments={
             **arguments,
+            # Numbered by Keras otherwise, and part of the variables' paths.
+            "name": settings.optimizer,
             "exclude_from_weight_decay": settings.exclude_from_weight_decay,
             "weight_decay_multipliers": settings.multipliers() or None,
         },

@@ -1,5 +1,6 @@
 """The folder of a run: chosen and checked first, made later."""
 
+import dataclasses
 import datetime
 import os
 import pathlib
@@ -18,7 +19,23 @@ NAMES = (
     "best.keras",
     "final.keras",
     "tensorboard",
+    "checkpoints",
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """The folder of a run.
+
+    Attributes:
+        path: A `pathlib.Path`.
+        is_begun: Whether it holds this very run.
+        is_complete: Whether that has come to its end.
+    """
+
+    path: pathlib.Path
+    is_begun: bool = False
+    is_complete: bool = False
 
 
 def choose(settings, now=None):
@@ -30,34 +47,42 @@ def choose(settings, now=None):
         now: `datetime.datetime` of the timestamp, now if `None`.
 
     Returns:
-        A `pathlib.Path` that holds no run.
+        A `Folder` that holds no run or, unless `--resume=never`, this one.
 
     Raises:
-        ValueError: The folder holds a run already, or is no folder.
+        ValueError: The folder holds another run, or is no folder, or there is
+            nothing to resume under `--resume=must`.
     """
     if settings.output_dir is None:
-        return _fresh(settings, now or datetime.datetime.now())
+        return Folder(_fresh(settings, now or datetime.datetime.now()))
     path = pathlib.Path(settings.output_dir).expanduser()
     if path.exists() and not path.is_dir():
         rules.refuse("output_dir", "must be a folder", path)
     if (path / FLAGS).is_file():
-        _refuse_run(settings, path)
+        _check_same(settings, path)
+        return Folder(path, True, (path / "final.keras").exists())
     found = [name for name in NAMES if (path / name).exists()]
     if found:
         rules.refuse("output_dir", f"must hold no other run's {found[0]}", path)
-    return path
+    if settings.resume == "must":
+        rules.refuse(
+            "resume", f"needs a run to go on with in {path}", settings.resume
+        )
+    return Folder(path)
 
 
-def create(path, settings):
-    """Makes the folder and writes its flags.txt.
+def create(folder, settings):
+    """Makes the folder and writes its flags.txt, unless the run is begun.
 
     Raises:
         ValueError: The folder cannot be made or written.
     """
+    path = folder.path
     try:
         path.mkdir(parents=True, exist_ok=True)
-        text = "\n".join(flagfile.lines(settings)) + "\n"
-        write_text(path / FLAGS, text)
+        if not folder.is_begun:
+            text = "\n".join(flagfile.lines(settings)) + "\n"
+            write_text(path / FLAGS, text)
     except OSError as error:
         rules.refuse("output_dir", f"must be writable ({error.strerror})", path)
 
@@ -92,20 +117,23 @@ def _fresh(settings, now):
     return path
 
 
-def _refuse_run(settings, path):
+def _check_same(settings, path):
     lines = (path / FLAGS).read_text(encoding="utf-8").splitlines()
-    difference = flagfile.first_difference(settings, lines)
-    if difference is None:
+    differences = [
+        f"--{name}={there}, not --{name}={here}"
+        for name, there, here in flagfile.differences(settings, lines)
+    ]
+    if differences:
         rules.refuse(
             "output_dir",
-            "must be a new folder; this run, with the same flags, is already "
-            "there",
+            f"must be a new folder; it holds a run with "
+            f"{'; '.join(differences)}",
             path,
         )
-    name, there, here = difference
-    rules.refuse(
-        "output_dir",
-        f"must be a new folder; it holds a run with --{name}={there}, not "
-        f"--{name}={here}",
-        path,
-    )
+    if settings.resume == "never":
+        rules.refuse(
+            "output_dir",
+            "must be a new folder under --resume=never; this run, with the "
+            "same flags, is already there",
+            path,
+        )

@@ -5,6 +5,8 @@ import math
 import types
 import typing
 
+from tfwd import models
+
 
 def check(settings):
     """Checks every field of `settings`, then those that depend on others.
@@ -50,6 +52,8 @@ def _check(field, kind, value):
 
 def _check_range(field, value):
     limits = field.metadata
+    if value in limits.get("refused", ()):
+        refuse(field.name, limits["refused"][value], value)
     if "choices" in limits and value not in limits["choices"]:
         refuse(
             field.name, f"must be one of {', '.join(limits['choices'])}", value
@@ -97,10 +101,38 @@ def _check_together(settings):
     for name in ("ema_momentum", "ema_overwrite_frequency"):
         if getattr(settings, name) is not None and not settings.use_ema:
             refuse(name, "needs --use_ema", getattr(settings, name))
-    for name in ("num_devices", "virtual_cpus"):
+    for name, strategy in (
+        ("num_devices", "mirrored"),
+        ("virtual_cpus", "mirrored"),
+        ("worker_hosts", "multi_worker"),
+        ("task_index", "multi_worker"),
+        ("tpu", "tpu"),
+    ):
         value = getattr(settings, name)
-        if value is not None and settings.strategy != "mirrored":
-            refuse(name, "needs --strategy=mirrored", value)
+        if value is not None and settings.strategy != strategy:
+            refuse(name, f"needs --strategy={strategy}", value)
+    if (settings.worker_hosts is None) != (settings.task_index is None):
+        refuse(
+            "task_index",
+            "goes together with --worker_hosts",
+            settings.task_index,
+        )
+    is_text = settings.dataset == "ptb"
+    if is_text != (models.task(settings.model) == "language_model"):
+        refuse(
+            "model",
+            "must be lstm for --dataset=ptb and for it alone",
+            settings.model,
+        )
+    if is_text and settings.optimizer == "kfac":
+        refuse(
+            "optimizer",
+            "must not be kfac for --model=lstm, whose recurrent layers have "
+            "no curvature there",
+            settings.optimizer,
+        )
+    if settings.resume == "must" and settings.output_dir is None:
+        refuse("resume", "needs --output_dir", settings.resume)
     for text in settings.weight_decay_multiplier:
         multiplier(text)
 

@@ -4,14 +4,16 @@ import dataclasses
 
 from tfwd import data
 from tfwd import models
+from tfwd.models import conventions
 from tfwd.training import optimizer as optimizer_lib
 from tfwd.training import rules
+from tfwd.training import strategy as strategy_lib
 
 SCHEDULES = ("constant", "step", "cosine", "cosine_restarts")
 
 
 def _setting(default, text, **limits):
-    """A field; `limits` may hold choices, at_least, above, at_most, below."""
+    """A field; `limits` are what `rules` checks, e.g. choices, at_least."""
     return dataclasses.field(default=default, metadata={"help": text, **limits})
 
 
@@ -34,6 +36,33 @@ class Settings:
         None,
         "folder of the run; default: a fresh folder "
         "runs/<dataset>-<model>-<optimizer>-<timestamp>",
+    )
+    resume: str = _setting(
+        "auto",
+        "what to do where output_dir holds this run: go on from its newest "
+        "checkpoint (auto), refuse (never); must: refuse to start anew",
+        choices=("auto", "never", "must"),
+    )
+    checkpoint_every: str = _setting(
+        "600s",
+        "steps (500) or seconds (600s) between checkpoints; there is one after "
+        "each epoch too",
+    )
+    keep_checkpoints: int = _setting(
+        2, "how many checkpoints are kept", at_least=1
+    )
+    on_nan: str = _setting(
+        "stop",
+        "what a loss or gradient that is not finite does: stop the run, or "
+        "restore the last checkpoint and halve the learning rate, at most "
+        "three times",
+        choices=("stop", "restore"),
+    )
+    step_timeout: float | None = _setting(
+        None,
+        "seconds without a finished step (the first, which is compiled, too) "
+        "after which the process ends itself",
+        above=0,
     )
     model_file: str | None = _setting(
         None, "the .keras file that --mode=eval evaluates"
@@ -62,19 +91,45 @@ class Settings:
     augment: bool = _setting(
         False, "random crop (zero padding 4) and horizontal flip"
     )
+    bptt: int = _setting(
+        35, "words per step and stream of a text (ptb)", at_least=1
+    )
 
     model: str = _setting("mlp", "model", choices=models.NAMES)
     width: float = _setting(
         1.0, "multiplies channels and hidden units", above=0
     )
     batch_norm: bool = _setting(
-        True, "batch normalization without scale and shift"
+        True, "batch normalization, in the form of the convention"
     )
-    hidden_layers: int = _setting(
-        2, "hidden layers of the mlp (other models ignore it)", at_least=0
+    convention: str | None = _setting(
+        None,
+        "whose initialization, normalization, padding and biases; default: "
+        "those of the paper that trains the model",
+        choices=tuple(conventions.CONVENTIONS),
     )
-    hidden_units: int = _setting(
-        128, "units per hidden layer of the mlp", at_least=1
+    sync_batch_norm: bool = _setting(
+        False, "normalize over the batches of all replicas together"
+    )
+    hidden_layers: int | None = _setting(
+        None, "hidden layers of mlp (default 2) and lstm (2)", at_least=0
+    )
+    hidden_units: int | None = _setting(
+        None, "units of a layer of mlp (default 128) and lstm (512)", at_least=1
+    )
+    dropout: float | None = _setting(
+        None,
+        "fraction dropped by googlenet (default 0.4) and lstm (0.5)",
+        at_least=0,
+        below=1,
+    )
+    dtype_policy: str = _setting(
+        "float32",
+        "precision of the layers; the variables are float32 in all",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+    )
+    jit_compile: bool = _setting(
+        False, "compile the training step by XLA (one replica)"
     )
 
     epochs: int = _setting(30, "passes over the training data", at_least=1)
@@ -94,14 +149,27 @@ class Settings:
     strategy: str = _setting(
         "default",
         "tf.distribute strategy; mirrored: one replica per GPU, or per "
-        "logical CPU where there is none",
-        choices=("default", "one_device", "mirrored"),
+        "logical CPU where there is none; multi_worker: all devices of several "
+        "processes",
+        choices=("default", "one_device", "mirrored", "multi_worker", "tpu"),
+        refused={"parameter_server": strategy_lib.NO_PARAMETER_SERVER},
     )
     num_devices: int | None = _setting(
         None, "devices that mirrored uses; default: all", at_least=1
     )
     virtual_cpus: int | None = _setting(
         None, "split the CPU into so many devices for mirrored", at_least=1
+    )
+    worker_hosts: str | None = _setting(
+        None,
+        "host:port of every process of multi_worker, the chief first, e.g. "
+        "a:2222,b:2222; not needed where TF_CONFIG is set, which wins",
+    )
+    task_index: int | None = _setting(
+        None, "which of worker_hosts this process is, from 0", at_least=0
+    )
+    tpu: str | None = _setting(
+        None, "name or address of the TPU; default: the local one"
     )
 
     optimizer: str = _setting(
@@ -234,11 +302,14 @@ class Settings:
     ema_overwrite_frequency: int | None = _setting(
         None, "steps between overwriting weights by averages", at_least=1
     )
-    gradient_accumulation_steps: int | None = _setting(
+    accumulation_steps: int | None = _setting(
         None, "steps whose gradients are averaged into one", at_least=2
     )
     loss_scale_factor: float | None = _setting(
-        None, "the loss is scaled by it, the gradients unscaled", above=0
+        None,
+        "the loss is scaled by it, the gradients unscaled; default: "
+        "found while training under mixed_float16, else 1",
+        above=0,
     )
 
     schedule: str = _setting(
@@ -283,6 +354,10 @@ class Settings:
             if rules.kind_of(field) is float and type(value) is int:
                 object.__setattr__(self, field.name, float(value))
         rules.check(self)
+
+    def hosts(self):
+        """`--worker_hosts` as a tuple."""
+        return tuple(self.worker_hosts.split(",")) if self.worker_hosts else ()
 
     def multipliers(self):
         """`--weight_decay_multiplier` as {path regular expression: factor}."""

@@ -1,38 +1,62 @@
 """The `tf.distribute` strategy of a run."""
 
 import functools
+import socket
+import urllib.parse
 
 import tensorflow as tf
 
+from tfwd.data import batches
+from tfwd.training import cluster as cluster_lib
 from tfwd.training import rules
 
+NO_PARAMETER_SERVER = (
+    f"must not be parameter_server: {cluster_lib.WHY_NO_PARAMETER_SERVER}"
+)
+_SECONDS_TO_CONNECT = 10
 
-def create(name, num_devices=None, virtual_cpus=None):
-    """Makes a strategy.
+
+def create(
+    settings, tpu_resolver=tf.distribute.cluster_resolver.TPUClusterResolver
+):
+    """Makes the strategy that `settings.strategy` names.
+
+    - default: one replica where TensorFlow puts it.
+    - one_device: the first GPU, or the CPU.
+    - mirrored: one replica per GPU, or per logical CPU where there is none;
+      `num_devices` of them. `virtual_cpus` splits the CPU first, which has to
+      come before TensorFlow touches any device.
+    - multi_worker: the GPUs, or the CPU, of every process that TF_CONFIG or
+      else `worker_hosts` and `task_index` name. It has to come before
+      TensorFlow touches any device, and returns when all have come.
+    - tpu: the cores of the TPU that `tpu` names, by default the local one.
 
     Args:
-        name: "default" (one replica where TensorFlow puts it), "one_device"
-            (the first GPU, or the CPU) or "mirrored" (one replica per GPU, or
-            per logical CPU where there is none).
-        num_devices: How many of the devices "mirrored" uses; all if `None`.
-        virtual_cpus: Splits the CPU into that many logical devices first,
-            which has to come before TensorFlow touches any device.
+        settings: `Settings`.
+        tpu_resolver: Makes a cluster resolver from the keyword `tpu`.
 
     Returns:
         A `tf.distribute.Strategy`.
 
     Raises:
-        ValueError: The devices do not exist or cannot be made any more.
+        ValueError: The devices do not exist, cannot be reached or cannot be
+            made any more, or the cluster is not described as it must be.
     """
-    if virtual_cpus is not None:
-        _split_cpu(virtual_cpus)
-    if name == "default":
+    if settings.strategy == "multi_worker":
+        return _multi_worker(
+            cluster_lib.configure(settings.hosts(), settings.task_index)
+        )
+    if settings.strategy == "tpu":
+        return _tpu(settings.tpu or "local", tpu_resolver)
+    if settings.virtual_cpus is not None:
+        _split_cpu(settings.virtual_cpus)
+    if settings.strategy == "default":
         return tf.distribute.get_strategy()
-    kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+    kind = _kind_of_devices()
     devices = [each.name for each in tf.config.list_logical_devices(kind)]
-    if name == "one_device":
+    if settings.strategy == "one_device":
         return tf.distribute.OneDeviceStrategy(devices[0])
-    wanted = num_devices or virtual_cpus or len(devices)
+    wanted = settings.num_devices or settings.virtual_cpus or len(devices)
     if wanted > len(devices):
         rules.refuse(
             "num_devices",
@@ -67,6 +91,46 @@ def check_batches(strategy, batch_size, num_examples):
         rules.refuse("batch_size", rule, batch_size)
 
 
+def num_workers(strategy):
+    """Returns the number of processes that train together."""
+    return _place(strategy)[1]
+
+
+def is_chief(strategy):
+    """Returns whether this process is the one that writes the run's files."""
+    return _place(strategy)[0] == 0
+
+
+def shard(strategy):
+    """Returns the replicas that this process feeds, a `batches.Shard`.
+
+    Those of its own devices under multi_worker, else all of them.
+    """
+    index, workers = _place(strategy)
+    replicas = strategy.num_replicas_in_sync
+    local = replicas // workers
+    return batches.Shard(replicas, index * local, local)
+
+
+def _place(strategy):
+    """(number of this process, number of processes), the chief being 0."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return 0, 1
+    resolver = strategy.cluster_resolver
+    jobs = resolver.cluster_spec().as_dict()
+    # TensorFlow numbers the replicas in this order too.
+    order = [
+        (kind, index)
+        for kind in ("chief", "worker")
+        for index in range(len(jobs.get(kind, ())))
+    ]
+    return order.index((resolver.task_type, resolver.task_id)), len(order)
+
+
+def _kind_of_devices():
+    return "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+
+
 @functools.cache
 def _mirrored(kind, devices):
     # TensorFlow numbers collectives from the same start in every strategy, and
@@ -76,6 +140,48 @@ def _mirrored(kind, devices):
     return tf.distribute.MirroredStrategy(
         list(devices), cross_device_ops=reduction
     )
+
+
+@functools.cache
+def _multi_worker(cluster):
+    # Cached, as it starts this process' server. `cluster` is in TF_CONFIG.
+    options = tf.distribute.experimental
+    kinds = options.CommunicationImplementation
+    return tf.distribute.MultiWorkerMirroredStrategy(
+        communication_options=options.CommunicationOptions(
+            # NCCL, which AUTO may choose, needs GPUs.
+            implementation=(
+                kinds.AUTO if _kind_of_devices() == "GPU" else kinds.RING
+            )
+        )
+    )
+
+
+def _tpu(address, make_resolver):
+    try:
+        resolver = make_resolver(tpu=address)
+        if address != "local":
+            _check_answers(resolver.master())
+            tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return tf.distribute.TPUStrategy(resolver)
+    # Any: finding a TPU asks cloud libraries, which have errors of their own.
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        rules.refuse("tpu", f"must be a TPU that answers ({reason})", address)
+
+
+def _check_answers(master):
+    """Tries to reach grpc://host:port, where TensorFlow waits without end.
+
+    Raises:
+        OSError: Nobody answers.
+    """
+    address = urllib.parse.urlsplit(master)
+    if address.hostname and address.port:
+        socket.create_connection(
+            (address.hostname, address.port), timeout=_SECONDS_TO_CONNECT
+        ).close()
 
 
 def _split_cpu(count):

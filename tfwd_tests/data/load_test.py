@@ -118,9 +118,20 @@ def test_an_unknown_name_is_refused_with_the_names():
     with pytest.raises(ValueError) as error:
         data.load("svhn")
     assert str(error.value) == (
-        "`name` must be one of digits, mnist, cifar10, cifar100. "
-        "Received: name=svhn"
+        "`name` must be one of digits, mnist, cifar10, cifar100, "
+        "imagenet2012, ptb. Received: name=svhn"
     )
+
+
+def test_the_splits_of_a_text_are_those_of_its_files(tmp_path):
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"ptb.{split}.txt").write_text(" a b \n b a \n")
+    loaded = data.load("ptb", tmp_path)
+    assert loaded.name == "ptb"
+    assert loaded.split_names == ("train", "validation", "test")
+    with pytest.raises(ValueError, match="`num_validation` must be 0") as error:
+        data.load("ptb", tmp_path, num_validation=1)
+    assert str(error.value).endswith("Received: num_validation=1")
 
 
 def test_a_missing_data_dir_is_refused_with_how_to_prepare_one():

@@ -64,6 +64,20 @@ def test_the_held_out_examples_of_cifar_are_the_same_for_ever():
     )
 
 
+def test_the_splits_that_there_are_can_be_asked_for():
+    whole = partition.hold_out(numbered(97))
+    assert whole.split_names == ("train", "test")
+    divided = partition.hold_out(numbered(97), num_validation=20)
+    assert divided.split_names == ("train", "validation", "test")
+    sizes = [divided.size(name) for name in divided.split_names]
+    assert sizes == [77, 20, 97]
+    with pytest.raises(ValueError) as error:
+        whole.size("validation")
+    assert str(error.value) == (
+        "`split` must be one of train, test. Received: split=validation"
+    )
+
+
 @pytest.mark.parametrize("num_validation", [-1, 97, 98])
 def test_a_validation_set_that_cannot_be_held_out_is_refused(num_validation):
     with pytest.raises(ValueError, match=f"=.*{num_validation}$") as error:

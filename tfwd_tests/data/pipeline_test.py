@@ -1,4 +1,4 @@
-"""Batches are exact, reproducible and the same on two replicas as on one."""
+"""Batches are exact, reproducible and the same on many replicas as on one."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tfwd import data
 from tfwd.data import augmentation
+from tfwd_tests.data import feeding
 
 MEAN, STD = (0.5, 0.25, 0.4), (0.2, 0.3, 0.25)
 
@@ -21,23 +22,29 @@ def coloured(size):
     )
 
 
-def epochs_of(splits, batch_size, **arguments):
-    arguments = {"seed": 1, "augment": False, "num_epochs": 1} | arguments
-    batches = data.training_batches(splits, batch_size, **arguments)
-    return [tuple(t.numpy() for t in batch) for batch in batches]
+def training(splits, batch_size, num_steps, **arguments):
+    """Per step, per replica: the batches of `data.training_batches`."""
+    arguments = {"seed": 1, "augment": False} | arguments
+    dataset = data.training_batches(splits, batch_size, **arguments)
+    shard = arguments.get("shard", data.Shard())
+    return feeding.steps_of(dataset, num_steps, shard.count)
 
 
-def order_of(batches):
-    return np.concatenate([labels for _, labels, _ in batches])
+def an_epoch(splits, batch_size, **arguments):
+    """All batches of one epoch as one, on one replica."""
+    steps = data.training_steps(splits, batch_size)
+    return feeding.joined(
+        [step[0] for step in training(splits, batch_size, steps, **arguments)]
+    )
 
 
-def by_example(batches):
-    images = np.concatenate([images for images, _, _ in batches])
-    return images[np.argsort(order_of(batches))]
+def images_by_example(batch):
+    return batch.inputs[np.argsort(batch.labels)]
 
 
 def test_every_epoch_visits_every_example_once_in_the_documented_order():
-    order = order_of(epochs_of(coloured(23), 5, seed=9, num_epochs=3))
+    steps = training(coloured(23), 5, 15, seed=9)
+    order = feeding.joined([step[0] for step in steps]).labels
     for epoch, visited in enumerate(np.split(order, 3)):
         expected = tf.random.experimental.stateless_shuffle(
             tf.range(23), seed=(9, epoch), alg="philox"
@@ -47,27 +54,110 @@ def test_every_epoch_visits_every_example_once_in_the_documented_order():
 
 
 def test_epochs_and_seeds_differ():
-    first, second = np.split(
-        order_of(epochs_of(coloured(50), 50, num_epochs=2)), 2
+    splits = coloured(50)
+    first = an_epoch(splits, 50).labels
+    assert np.any(first != an_epoch(splits, 50, first_epoch=1).labels)
+    assert np.any(first != an_epoch(splits, 50, seed=2).labels)
+
+
+def test_the_last_batch_of_an_epoch_is_the_rest():
+    sizes = [len(step[0].labels) for step in training(coloured(23), 5, 10)]
+    assert sizes == [5, 5, 5, 5, 3] * 2
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(("epoch", "step"), [(0, 1), (0, 4), (2, 0), (1, 3)])
+def test_a_later_start_continues_as_if_never_interrupted(epoch, step, count):
+    arguments = {"seed": 3, "augment": True, "shard": data.Shard(3, 1, count)}
+    whole = training(coloured(23), 5, 16, **arguments)
+    done = 5 * epoch + step
+    rest = training(
+        coloured(23),
+        5,
+        16 - done,
+        first_epoch=epoch,
+        first_step=step,
+        **arguments,
     )
-    other = order_of(epochs_of(coloured(50), 50, seed=2))
-    assert np.any(first != second)
-    assert np.any(first != other)
+    for expected, parts in zip(whole[done:], rest, strict=True):
+        assert len(parts) == count
+        for part, expected_part in zip(parts, expected, strict=True):
+            feeding.assert_equal(part, expected_part)
 
 
-def test_a_later_start_continues_as_if_never_interrupted():
-    arguments = {"seed": 3, "augment": True}
-    whole = epochs_of(coloured(23), 5, num_epochs=5, **arguments)
-    rest = epochs_of(coloured(23), 5, first_epoch=2, num_epochs=3, **arguments)
-    assert len(rest) == 15
-    for expected, batch in zip(whole[10:], rest, strict=True):
-        for a, b in zip(expected, batch, strict=True):
-            np.testing.assert_array_equal(a, b)
+@pytest.mark.parametrize("num_replicas", [1, 2, 3])
+@pytest.mark.parametrize("size", [22, 21, 20])
+def test_the_replicas_share_out_exactly_what_one_sees(size, num_replicas):
+    """Batches of 5 leave 2, 1 or 0: two replicas of three can be idle."""
+    splits = coloured(size)
+    shard = data.Shard(num_replicas, 0, num_replicas)
+    divided = training(splits, 5, 10, augment=True, shard=shard)
+    for (whole,), parts in zip(
+        training(splits, 5, 10, augment=True), divided, strict=True
+    ):
+        sizes = [len(part.labels) for part in parts]
+        assert len(sizes) == num_replicas
+        assert max(sizes) - min(sizes) <= 1
+        feeding.assert_equal(feeding.joined(parts), whole)
+
+
+def test_workers_together_feed_what_one_process_feeds_alone():
+    splits = coloured(22)
+    one = training(splits, 5, 10, augment=True, shard=data.Shard(3, 0, 3))
+    first = training(splits, 5, 10, augment=True, shard=data.Shard(3, 0, 1))
+    second = training(splits, 5, 10, augment=True, shard=data.Shard(3, 1, 2))
+    for parts, a, b in zip(one, first, second, strict=True):
+        for part, expected in zip([*a, *b], parts, strict=True):
+            feeding.assert_equal(part, expected)
+
+
+def test_a_mirrored_strategy_gets_the_shares_in_its_replicas():
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    arguments = {"seed": 1, "augment": True, "shard": data.Shard(2, 0, 2)}
+    distributed = iter(
+        strategy.distribute_datasets_from_function(
+            lambda _: data.training_batches(coloured(21), 4, **arguments)
+        )
+    )
+    for parts in training(coloured(21), 4, 7, **arguments):
+        local = zip(
+            *map(strategy.experimental_local_results, next(distributed)),
+            strict=True,
+        )
+        for part, expected in zip(local, parts, strict=True):
+            part = [tensor.numpy() for tensor in part]
+            feeding.assert_equal(part, expected)
+
+
+@pytest.mark.parametrize("num_replicas", [1, 2, 3])
+def test_the_weights_make_the_sum_over_replicas_a_mean(num_replicas):
+    losses = np.random.default_rng(0).random(22)
+    shard = data.Shard(num_replicas, 0, num_replicas)
+    for parts in training(coloured(22), 5, 5, shard=shard):
+        total = sum(part.weights @ losses[part.labels] for part in parts)
+        mean = np.mean(losses[feeding.joined(parts).labels])
+        # 1/5 and 1/2 are rounded to float32.
+        np.testing.assert_allclose(total, mean, rtol=1e-6)
+        weights = feeding.joined(parts).weights
+        assert weights.dtype == np.float32
+        np.testing.assert_allclose(weights.sum(), 1, rtol=1e-6)
+
+
+def test_the_keys_are_the_hash_of_seed_epoch_and_example():
+    seen = []
+    for epoch in (0, 1):
+        batch = an_epoch(coloured(23), 5, seed=9, first_epoch=epoch)
+        expected = augmentation.hashed(
+            9, tf.constant(epoch), tf.constant(batch.labels)
+        )
+        np.testing.assert_array_equal(batch.keys, expected)
+        seen += batch.keys.tolist()
+    assert len(set(seen)) == 46
 
 
 def test_augmentation_does_not_depend_on_the_batch():
     small, large = (
-        by_example(epochs_of(coloured(23), size, augment=True))
+        images_by_example(an_epoch(coloured(23), size, augment=True))
         for size in (3, 7)
     )
     np.testing.assert_array_equal(small, large)
@@ -77,9 +167,7 @@ def test_augmentation_pads_with_black_before_normalizing():
     """On white images every value is that of white or that of black."""
     splits = coloured(40)
     splits.train.images[:] = 255
-    images = np.concatenate(
-        [batch[0] for batch in epochs_of(splits, 8, augment=True)]
-    )
+    images = an_epoch(splits, 8, augment=True).inputs
     black = -np.array(MEAN) / STD
     white = (1 - np.array(MEAN)) / STD
     is_black = np.isclose(images, black, rtol=1e-5).all(axis=-1)
@@ -90,128 +178,125 @@ def test_augmentation_pads_with_black_before_normalizing():
 
 def test_a_training_image_is_the_drawn_crop_of_its_example():
     splits = coloured(23)
-    images = by_example(
-        epochs_of(splits, 5, seed=6, augment=True, first_epoch=4)
+    images = images_by_example(
+        an_epoch(splits, 5, seed=6, augment=True, first_epoch=4)
     )
-    epoch = tf.constant(4, tf.int64)
-    drawn = augmentation.draw(6, epoch, tf.range(23))
+    keys = augmentation.hashed(6, tf.constant(4), tf.range(23))
     crops = augmentation.crop_and_flip(
-        tf.constant(splits.train.images), *drawn
+        tf.constant(splits.train.images), *augmentation.draw(keys)
     ).numpy()
-    # float32 rounds the image, scale and offset: a few units of 6e-8 at 4.
+    # float32 rounds the mean and the scale: a few units of 6e-8 at 4.
     np.testing.assert_allclose(
         images, (crops / 255 - MEAN) / STD, rtol=0, atol=1e-6
     )
 
 
 def test_images_in_0_to_1_are_not_divided_again():
-    splits = data.load("digits")
-    images = by_example(
-        epochs_of(
-            data.Splits(
-                "digits",
-                data.Examples(
-                    splits.train.images[:9], np.arange(9, dtype=np.int32)
-                ),
-                None,
-                splits.test,
-                10,
-                (8, 8, 1),
-                (0.25,),
-                (0.5,),
-            ),
-            4,
-        )
+    digits = data.load("digits").train.images[:9]
+    examples = data.Examples(digits, np.arange(9, dtype=np.int32))
+    splits = data.Splits(
+        "digits", examples, None, examples, 10, (8, 8, 1), (0.25,), (0.5,)
     )
     # Sixteenths are exact in float32, and so are 1/4 and 1/2.
-    np.testing.assert_array_equal(images, splits.train.images[:9] * 2 - 0.5)
-
-
-def test_the_weights_make_the_sum_a_mean_in_every_batch():
-    losses = np.random.default_rng(0).random(23)
-    batches = epochs_of(coloured(23), 5)
-    assert [len(labels) for _, labels, _ in batches] == [5, 5, 5, 5, 3]
-    for _, labels, weights in batches:
-        assert weights.dtype == np.float32
-        np.testing.assert_allclose(
-            np.sum(weights * losses[labels]),
-            np.mean(losses[labels]),
-            rtol=1e-6,  # 1/5 and 1/3 are rounded to float32.
-        )
-
-
-def test_the_number_of_batches_is_known():
-    splits = coloured(23)
-    training = data.training_batches(
-        splits, 5, seed=0, augment=False, first_epoch=7, num_epochs=3
+    np.testing.assert_array_equal(
+        images_by_example(an_epoch(splits, 4)), digits * 2 - 0.5
     )
-    evaluation = data.evaluation_batches(splits.test, splits, 5)
-    assert training.cardinality() == 15
-    assert evaluation.cardinality() == 5
 
 
-def test_evaluation_keeps_order_and_the_last_partial_batch():
+@pytest.mark.parametrize("augment", [False, True])
+def test_finishing_on_the_device_gives_the_same_bits(augment):
     splits = coloured(23)
-    batches = list(data.evaluation_batches(splits.test, splits, 5))
-    labels = np.concatenate([labels for _, labels in batches])
-    images = np.concatenate([images for images, _ in batches])
-    np.testing.assert_array_equal(labels, np.arange(23))
+    arguments = {"seed": 2, "augment": augment}
+    raw = data.training_batches(splits, 5, finished=False, **arguments)
+    assert raw.element_spec.inputs.shape.as_list() == [None, 8, 8, 3]
+    assert raw.element_spec.inputs.dtype == tf.uint8
+    compiled = tf.function(
+        lambda batch: data.finish(splits, batch, augment), jit_compile=True
+    )
+    finished = training(splits, 5, 5, **arguments)
+    for batch, (expected,) in zip(raw.take(5), finished, strict=True):
+        for finish in (compiled, compiled.python_function):
+            ours = [tensor.numpy() for tensor in finish(batch)]
+            feeding.assert_equal(ours, expected)
+
+
+def test_an_unfinished_image_is_that_of_the_data_set():
+    splits = coloured(23)
+    batch = an_epoch(splits, 5, augment=True, finished=False)
+    np.testing.assert_array_equal(images_by_example(batch), splits.train.images)
+
+
+@pytest.mark.parametrize("size", [23, 20, 3])
+@pytest.mark.parametrize("num_replicas", [1, 2, 3])
+def test_evaluation_sees_every_example_once_in_order(size, num_replicas):
+    splits = coloured(size)
+    shard = data.Shard(num_replicas, 0, num_replicas)
+    dataset = data.evaluation_batches(splits, "test", 5, shard=shard)
+    num_steps = data.evaluation_steps(splits, "test", 5)
+    assert num_steps == -(-size // 5)
+    assert dataset.cardinality() == num_steps * num_replicas
+    width = -(-5 // num_replicas)
+    assert dataset.element_spec.inputs.shape.as_list() == [width, 8, 8, 3]
+    steps = feeding.steps_of(dataset, num_steps, num_replicas)
+    whole = feeding.joined([part for parts in steps for part in parts])
+    assert set(whole.weights.tolist()) <= {0.0, 1.0}
+    real = whole.weights == 1
+    np.testing.assert_array_equal(whole.labels[real], np.arange(size))
     np.testing.assert_allclose(
-        images,
+        whole.inputs[real],
         (splits.test.images / 255 - MEAN) / STD,
         rtol=0,
         atol=1e-6,
     )
-    assert len(labels) == 23 and len(batches[-1][1]) == 3
+    assert np.all(whole.labels[~real] == 0)
+    assert not np.any(whole.keys)
 
 
-@pytest.mark.parametrize("size", [20, 21, 22, 23])
-def test_two_replicas_share_out_exactly_what_one_sees(size):
-    splits = coloured(size)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-    def dataset():
-        return data.training_batches(
-            splits, 4, seed=2, augment=True, num_epochs=2
+def test_evaluation_can_be_finished_on_the_device():
+    splits = coloured(23)
+    whole = data.evaluation_batches(splits, "train", 5)
+    raw = data.evaluation_batches(splits, "train", 5, finished=False)
+    for batch, expected in zip(raw, whole, strict=True):
+        assert batch.inputs.dtype == tf.uint8
+        ours = data.finish(splits, batch, augment=False)
+        feeding.assert_equal(
+            [tensor.numpy() for tensor in ours],
+            [tensor.numpy() for tensor in expected],
         )
 
-    divided = list(strategy.experimental_distribute_dataset(dataset()))
-    for whole, parts in zip(dataset(), divided, strict=True):
-        for expected, part in zip(whole, parts, strict=True):
-            local = strategy.experimental_local_results(part)
-            assert len(local) == 2
-            np.testing.assert_array_equal(
-                np.concatenate([shard.numpy() for shard in local]), expected
-            )
 
-
-def test_two_replicas_evaluate_every_example_once():
-    splits = coloured(21)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    batches = strategy.experimental_distribute_dataset(
-        data.evaluation_batches(splits.test, splits, 4)
-    )
-    seen = [
-        shard.numpy()
-        for _, labels in batches
-        for shard in strategy.experimental_local_results(labels)
-    ]
-    np.testing.assert_array_equal(np.concatenate(seen), np.arange(21))
+def test_training_has_no_end():
+    dataset = data.training_batches(coloured(23), 5, seed=0, augment=False)
+    assert dataset.cardinality() == tf.data.INFINITE_CARDINALITY
 
 
 @pytest.mark.parametrize("batch_size", [0, -4, 24])
 def test_a_batch_that_the_training_set_cannot_fill_is_refused(batch_size):
     with pytest.raises(ValueError, match="at most the 23 training") as error:
-        epochs_of(coloured(23), batch_size)
+        training(coloured(23), batch_size, 1)
     assert str(error.value).endswith(f"Received: batch_size={batch_size}")
 
 
+@pytest.mark.parametrize("first_step", [-1, 5])
+def test_a_step_that_no_epoch_has_is_refused(first_step):
+    with pytest.raises(ValueError, match="in an epoch, 5. Received") as error:
+        training(coloured(23), 5, 1, first_step=first_step)
+    assert str(error.value).endswith(f"first_step={first_step}")
+
+
 def test_an_empty_evaluation_batch_is_refused():
-    splits = coloured(23)
     with pytest.raises(ValueError, match="Received: batch_size=0$"):
-        data.evaluation_batches(splits.test, splits, 0)
+        data.evaluation_batches(coloured(23), "test", 0)
+
+
+def test_a_split_that_was_not_held_out_is_refused():
+    with pytest.raises(ValueError) as error:
+        data.evaluation_batches(coloured(23), "validation", 5)
+    assert str(error.value) == (
+        "`split` must be one of train, test. Received: split=validation"
+    )
 
 
 def test_digits_are_not_mirrored():
     with pytest.raises(ValueError, match="`augment` must be False"):
-        epochs_of(data.load("digits"), 10, augment=True)
+        training(data.load("digits"), 10, 1, augment=True)

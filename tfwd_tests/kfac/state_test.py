@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+import tfwd
 from tfwd.kfac import curvature
+from tfwd.kfac import failures
 from tfwd.kfac import registration
 from tfwd.kfac import state as state_lib
 from tfwd_tests.kfac import compiling
@@ -22,9 +24,13 @@ def made(mode="factored", dtype="float32", shapes=SHAPES):
         registration.Record(f"layer_{i}", "dense", (i,), s, dtype)
         for i, s in enumerate(shapes)
     ]
-    optimizer = keras.optimizers.SGD()
+    optimizer = tfwd.SGD()
     return state_lib.CurvatureState(
-        compiling.backend, optimizer.add_variable, records, mode
+        compiling.backend,
+        optimizer.add_variable,
+        records,
+        mode,
+        failures.Failures(optimizer.add_variable, optimizer.skipped_steps),
     )
 
 
@@ -299,8 +305,8 @@ def test_a_repeated_inversion_is_counted_and_used():
 def test_counters_add_up():
     state = made()
     flags = ops.convert_to_tensor([True, False, True])
-    state.failures.add("skipped_steps", flags)
-    state.failures.add("skipped_steps", ops.convert_to_tensor(True))
-    assert counters(state) == {"skipped_steps": 3}
+    state.failures.add("kept_inverses", flags)
+    state.failures.add("kept_inverses", ops.convert_to_tensor(True))
+    assert counters(state) == {"kept_inverses": 3}
     for counter in state.failures.counters.values():
         assert keras.backend.is_int_dtype(counter.dtype)

@@ -5,60 +5,27 @@ import numpy as np
 import pytest
 
 from tfwd import models
+from tfwd_tests.models import examining
 
 
-def built(name, **arguments):
-    keras.utils.set_random_seed(0)
-    return models.build(name, (32, 32, 3), 10, width=0.05, **arguments)
+@pytest.mark.parametrize("name", examining.IMAGE_MODELS)
+def test_images_become_one_score_for_each_class(name):
+    model = examining.small(name)
+    images = examining.images()
+    if keras.backend.backend() == "jax":
+        # Compiled as a whole: one by one, JAX compiles hundreds of operations.
+        logits = model.predict(images, verbose=0)
+    else:
+        logits = model(images)
+    assert logits.shape == (2, 10)
+    assert np.all(np.isfinite(keras.ops.convert_to_numpy(logits)))
 
 
-def layers_with_weights(model):
-    kinds = (keras.layers.Dense, keras.layers.Conv2D)
-    return [layer for layer in model.layers if isinstance(layer, kinds)]
-
-
-@pytest.mark.parametrize("name", ["mlp", "vgg11"])
-def test_kernels_start_glorot_uniform_and_biases_at_zero(name):
-    for layer in layers_with_weights(built(name)):
-        kernel = keras.ops.convert_to_numpy(layer.kernel)
-        *window, fan_in, fan_out = kernel.shape
-        bound = np.sqrt(6 / (np.prod(window) * (fan_in + fan_out)))
-        assert np.abs(kernel).max() <= bound
-        if kernel.size > 200:
-            # The mean square of a uniform variable is bound^2 / 3, and the
-            # square's standard deviation 0.9 of that: five of them.
-            ratio = np.mean(kernel**2) / (bound**2 / 3)
-            assert abs(ratio - 1) < 5 * 0.9 / np.sqrt(kernel.size)
-        assert np.all(keras.ops.convert_to_numpy(layer.bias) == 0)
-
-
-@pytest.mark.parametrize("name", models.NAMES)
-def test_normalization_has_no_trainable_part_and_skips_the_logits(name):
-    model = built(name)
-    norms = [
-        layer
-        for layer in model.layers
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
-    assert len(norms) == len(layers_with_weights(model)) - 1
-    for norm in norms:
-        assert norm.trainable_variables == []
-        assert (norm.momentum, norm.epsilon) == (0.99, 1e-3)
-    assert model.layers[-1].name == "logits"
-
-
-@pytest.mark.parametrize("name", models.NAMES)
-def test_without_normalization_there_is_none(name):
-    model = built(name, batch_norm=False)
-    assert model.non_trainable_variables == []
-    assert model.trainable_variables != []
-
-
-@pytest.mark.parametrize("name", ["mlp", "vgg11"])
+@pytest.mark.parametrize("name", ["mlp", "vgg11", "resnet20"])
 def test_logits_are_scores_without_softmax(name):
     """Doubling the last layer's kernel doubles them."""
-    model = built(name)
-    images = np.random.default_rng(0).random((3, 32, 32, 3))
+    model = models.build(name, (32, 32, 3), 10, width=0.05)
+    images = examining.images(3)
     once = keras.ops.convert_to_numpy(model(images))
     last = model.get_layer("logits")
     last.kernel.assign(2 * last.kernel.value)
@@ -67,31 +34,118 @@ def test_logits_are_scores_without_softmax(name):
     np.testing.assert_allclose(twice, 2 * once, rtol=1e-6)
 
 
-def test_an_unknown_name_is_refused_with_the_names():
+@pytest.mark.parametrize("name", examining.KINDS)
+def test_every_layer_is_named_by_its_place(name):
+    """Keras numbers names of its own by how many there were before."""
+    model = examining.small(name)
+    names = [layer.name for layer in model.layers]
+    wide = examining.small(name, width=1 / 4)
+    assert names == [layer.name for layer in wide.layers]
+    assert len(set(names)) == len(names)
+    assert model.name == name
+    assert "logits" in names
+
+
+@pytest.mark.parametrize("name", examining.KINDS)
+def test_activations_are_layers_of_their_own(name):
+    for layer in examining.weight_layers(examining.small(name)):
+        assert layer.activation is keras.activations.linear
+
+
+@pytest.mark.parametrize("name", examining.KINDS)
+def test_without_normalization_there_is_none_but_all_biases(name):
+    model = examining.small(name, batch_norm=False)
+    assert not examining.layers_of(model, keras.layers.BatchNormalization)
+    assert all(layer.use_bias for layer in examining.weight_layers(model))
+
+
+@pytest.mark.parametrize("name", examining.IMAGE_MODELS)
+def test_normalization_is_before_each_relu_and_not_on_the_logits(name):
+    model = examining.small(name)
+    norms = examining.layers_of(model, keras.layers.BatchNormalization)
+    assert len(norms) == len(examining.weight_layers(model)) - 1
+    assert not any(norm.synchronized for norm in norms)
+    last = model.layers[-1]
+    assert last.name == "logits" and last.output is model.outputs[0]
+
+
+@pytest.mark.parametrize("name", examining.KINDS)
+def test_width_multiplies_the_units_of_every_layer(name):
+    """So the parameters grow with it, at most with its square."""
+    narrow = examining.small(name)
+    wide = examining.small(name, width=1 / 4)
+    for one, other in zip(
+        examining.weight_layers(narrow)[:-1],
+        examining.weight_layers(wide)[:-1],
+        strict=True,
+    ):
+        assert other.kernel.shape[-1] == 2 * one.kernel.shape[-1]
+    ratio = examining.trainable_parameters(
+        wide
+    ) / examining.trainable_parameters(narrow)
+    assert 1.9 < ratio < 4.1
+
+
+@pytest.mark.parametrize("name", models.NAMES)
+def test_the_task_follows_from_the_name(name):
+    expected = "language_model" if name == "lstm" else "classification"
+    assert models.task(name) == expected
+
+
+@pytest.mark.parametrize("function", [models.task, models.build])
+def test_an_unknown_name_is_refused_with_the_names(function):
+    arguments = ((32, 32, 3), 10) if function is models.build else ()
     with pytest.raises(ValueError) as error:
-        built("resnet32")
+        function("alexnet", *arguments)
     assert str(error.value) == (
-        "`name` must be one of mlp, vgg11, vgg13, vgg16, vgg19. "
-        "Received: name=resnet32"
+        "`name` must be one of mlp, vgg11, vgg13, vgg16, vgg19, resnet20, "
+        "resnet32, resnet44, resnet56, resnet18, resnet34, resnet50, "
+        "resnet50_imagenet, densenet121, googlenet, lstm. "
+        "Received: name=alexnet"
+    )
+
+
+def test_an_unknown_convention_is_refused_with_the_conventions():
+    with pytest.raises(ValueError) as error:
+        models.build("mlp", (8, 8, 1), 10, convention="torch")
+    assert str(error.value) == (
+        "`convention` must be one of zhang2019, xie2022. "
+        "Received: convention=torch"
     )
 
 
 @pytest.mark.parametrize(
-    ("argument", "value"),
+    ("name", "argument", "value"),
     [
-        ("width", 0.0),
-        ("width", -1.0),
-        ("width", float("nan")),
-        ("width", float("inf")),
-        ("num_classes", 0),
-        ("hidden_layers", -1),
-        ("hidden_units", 0),
+        ("mlp", "width", 0.0),
+        ("mlp", "width", -1.0),
+        ("mlp", "width", float("nan")),
+        ("mlp", "width", float("inf")),
+        ("mlp", "num_classes", 0),
+        ("mlp", "hidden_layers", -1),
+        ("mlp", "hidden_units", 0),
+        ("mlp", "dropout", 0.5),
+        ("resnet20", "dropout", 0.0),
+        ("resnet20", "input_shape", (64,)),
+        ("vgg16", "input_shape", (31, 32, 3)),
+        ("vgg11", "input_shape", (32, 16, 3)),
+        ("densenet121", "input_shape", (7, 8, 3)),
+        ("googlenet", "dropout", 1.0),
+        ("lstm", "dropout", -0.1),
+        ("lstm", "hidden_layers", 0),
+        ("lstm", "input_shape", (32, 32, 3)),
     ],
 )
-def test_a_size_that_is_none_is_refused(argument, value):
-    arguments = {"input_shape": (8, 8, 1), "num_classes": 10} | {
-        argument: value
-    }
+def test_what_a_model_cannot_have_is_refused(name, argument, value):
+    shape = (None,) if name == "lstm" else (8, 8, 1)
+    arguments = {"input_shape": shape, "num_classes": 10} | {argument: value}
     with pytest.raises(ValueError, match=f"`{argument}` must be") as error:
-        models.build("mlp", **arguments)
+        models.build(name, **arguments)
     assert str(error.value).endswith(f"Received: {argument}={value}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet50_imagenet"])
+def test_a_fully_convolutional_model_takes_an_image_of_one_pixel(name):
+    model = models.build(name, (1, 1, 1), 2, width=0.01)
+    assert model.output_shape == (None, 2)

@@ -7,10 +7,7 @@ import numpy as np
 import pytest
 
 from tfwd import models
-
-
-def number_of_trainable(model):
-    return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+from tfwd_tests.models import examining
 
 
 @pytest.mark.parametrize("layers", [0, 1, 3])
@@ -29,7 +26,7 @@ def test_trainable_parameters_follow_the_formula(
         hidden_units=units,
     )
     sizes = [64] + layers * [round(units * width)] + [10]
-    assert number_of_trainable(model) == sum(
+    assert examining.trainable_parameters(model) == sum(
         (inputs + 1) * outputs for inputs, outputs in itertools.pairwise(sizes)
     )
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tfwd import models
+from tfwd_tests.models import examining
 
 # Zhang et al. 2019, their published code with 10 classes.
 PARAMETERS = {
@@ -19,9 +20,12 @@ PARAMETERS = {
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_trainable_parameters_are_the_published_ones(name, batch_norm):
     model = models.build(name, (32, 32, 3), 10, batch_norm=batch_norm)
-    assert PARAMETERS[name] == sum(
-        int(np.prod(v.shape)) for v in model.trainable_variables
-    )
+    assert examining.trainable_parameters(model) == PARAMETERS[name]
+
+
+def test_vgg16_of_xie_2022_adds_the_scales_and_shifts():
+    model = models.build("vgg16", (32, 32, 3), 10, convention="xie2022")
+    assert examining.trainable_parameters(model) == 14_728_266
 
 
 def test_layers_follow_each_other_as_in_the_paper():
@@ -57,9 +61,3 @@ def test_five_poolings_halve_the_image_five_times(size, features):
     model = models.build("vgg11", (size, size, 3), 7, width=0.01)
     assert model.get_layer("logits").kernel.shape == (features, 7)
     assert model(np.zeros((2, size, size, 3))).shape == (2, 7)
-
-
-@pytest.mark.parametrize("shape", [(31, 32, 3), (32, 16, 3), (28, 28, 1)])
-def test_an_image_below_32_by_32_is_refused(shape):
-    with pytest.raises(ValueError, match="`input_shape` must be at least"):
-        models.build("vgg16", shape, 10)

@@ -13,13 +13,14 @@ import pytest
 import tfwd
 
 COMMON = {
+    "_backend_apply_gradients": ["grads", "trainable_variables"],
+    "_backend_reset_gradient_accumulators": [],
     "_backend_update_step": ["grads", "trainable_variables", "learning_rate"],
     "_apply_weight_decay": ["variables"],
     "_get_variable_index": ["variable"],
     "_overwrite_variable_with_gradient": ["variable"],
 }
 TENSORFLOW = {
-    "_backend_apply_gradients": ["grads", "trainable_variables"],
     "_all_reduce_sum_gradients": ["grads_and_vars"],
     "_backend_increment_gradient_accumulators": ["grads", "acc_grads"],
     "_overwrite_model_variables_with_average_value": ["trainable_variables"],
@@ -41,10 +42,15 @@ def test_private_method_takes_what_it_took(name):
 
 
 def test_private_state_is_where_it_was():
-    optimizer = tfwd.SGD()
+    optimizer = tfwd.SGD(use_ema=True, gradient_accumulation_steps=2)
     variable = keras.Variable([1.0])
     optimizer.build([variable])
     assert optimizer.schedule_step() is optimizer._iterations
     assert optimizer.model_variables() == [variable]
+    for of_each in (
+        "_accumulated_gradients",
+        "_model_variables_moving_average",
+    ):
+        assert len(getattr(optimizer, of_each)) == 1
     if keras.backend.backend() == "tensorflow":
         assert optimizer._distribution_strategy.num_replicas_in_sync == 1

@@ -38,6 +38,8 @@ def train(
         zip(gradients, learning_rates, weight_decays, strict=True), start=1
     ):
         active = [i for i, g in enumerate(step_gradients) if g is not None]
+        if not active:
+            continue
         g = [np.array(step_gradients[i], dtype="float64") for i in active]
         if mode == "l2":
             g = [

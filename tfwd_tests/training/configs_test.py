@@ -1,14 +1,16 @@
-"""The flagfiles in configs/: valid, and headed by what they are."""
+"""The flagfiles in configs/: valid, headed by what they are, as published."""
 
 import dataclasses
 import pathlib
 
 import pytest
 
+from tfwd import models
 from tfwd.optimizers import scaling
 from tfwd.training import flagfile
 from tfwd.training import optimizer as optimizer_lib
 from tfwd.training import settings as settings_lib
+from tfwd_tests.training import published
 
 ROOT = pathlib.Path(__file__).parents[2] / "configs"
 CONFIGS = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.flags"))
@@ -24,6 +26,21 @@ def head(name):
     return " ".join(line[1:].strip() for line in lines if line[:1] == "#")
 
 
+def planned(settings):
+    plan = optimizer_lib.plan(settings, STEPS)
+    return plan, plan.create()
+
+
+def check_rates(plan, rate, drops):
+    """The rate is `rate`, and a tenth of what it was after every drop."""
+    for count, epoch in enumerate(drops):
+        step = epoch * STEPS
+        for value, power in ((step, count), (step + 1, count + 1)):
+            assert optimizer_lib.value_at(
+                plan.learning_rate, value
+            ) == pytest.approx(rate * 0.1**power, rel=1e-6)
+
+
 @pytest.mark.parametrize("name", CONFIGS, ids=str)
 def test_config_is_valid_and_headed(name):
     settings = parsed(name)
@@ -33,70 +50,80 @@ def test_config_is_valid_and_headed(name):
     assert text.startswith("Reproduces: ")
     for word in ("Command: ", "Hardware: ", "Published: "):
         assert word in text
-    assert f"python -m tfwd.train --flagfile=configs/{name}" in text
+    assert f"python -m tfwd.train --flagfile=configs/{name} " in text
+
+
+def test_every_full_size_config_is_in_a_table():
+    full = {str(name) for name in CONFIGS if "_narrow" not in name.stem}
+    xie = [
+        f"{network}_{optimizer}"
+        for network, optimizer, _ in published.XIE_CELLS
+    ]
+    xie += ["cifar10_vgg16_sgdw"]
+    for optimizer in ("adam", "adamw", "adams"):
+        xie += [f"imagenet_resnet50_{optimizer}", f"ptb_lstm_{optimizer}"]
+    assert full == {
+        "default.flags",
+        *(
+            f"three_mechanisms/{name}.flags"
+            for name, *_ in published.ZHANG_CELLS
+        ),
+        *(f"stable_weight_decay/{name}.flags" for name in xie),
+    }
 
 
 def test_default_config_writes_out_the_defaults():
-    defaults = settings_lib.Settings(learning_rate=1e-3)
-    assert parsed("default.flags") == defaults
+    settings = parsed("default.flags")
+    layers = {"hidden_layers": 2, "hidden_units": 128}
+    assert settings == settings_lib.Settings(learning_rate=1e-3, **layers)
     plan = optimizer_lib.plan(settings_lib.Settings(), STEPS)
     assert plan.learning_rate == 1e-3
+    written, default = (
+        models.build(settings.model, (8, 8, 1), 10, **given)
+        for given in (layers, {})
+    )
+    assert [each.shape for each in written.variables] == [
+        each.shape for each in default.variables
+    ]
 
 
 @pytest.mark.parametrize(
-    ("name", "rate", "decay"),
-    [
-        ("adams", 1e-3, 5e-4),
-        ("adamw", 1e-3, 0.5),
-        ("adam", 1e-3, 5e-4),
-        ("sgd", 0.1, 5e-4),
-        ("sgdw", 0.1, 5e-3),
-        ("sgds", 0.1, 5e-4),
-    ],
+    ("name", "rate", "decay", "accuracy"), published.ZHANG_CELLS
 )
-def test_stable_weight_decay_configs_are_appendix_b1(name, rate, decay):
-    settings = parsed(f"stable_weight_decay/cifar10_vgg16_{name}.flags")
-    plan = optimizer_lib.plan(settings, STEPS)
-    assert plan.weight_decay == decay
-    for epoch, factor in ((1, 1), (80, 1), (81, 0.1), (160, 0.1), (161, 0.01)):
-        first_step = (epoch - 1) * STEPS + 1
-        value = optimizer_lib.value_at(plan.learning_rate, first_step)
-        assert value == pytest.approx(rate * factor, rel=1e-6)
-    assert settings.epochs == 200
-    assert settings.augment and settings.batch_norm
-
-
-@pytest.mark.parametrize(
-    ("name", "rate", "decay", "clip", "damping"),
-    [
-        ("cifar10_vgg16_plain_kfac_f", 3e-4, 0, 1e-5, 1e-3),
-        ("cifar10_vgg16_plain_kfac_f_wd", 1e-3, 1, 1e-5, 1e-3),
-        ("cifar10_vgg16_plain_kfac_g", 0.03, 0, 1e-4, 1e-2),
-        ("cifar10_vgg16_plain_kfac_g_wd", 0.03, 0.03, 1e-3, 1e-2),
-        ("cifar10_vgg16_bn_kfac_f", 1e-3, 0, None, 1e-3),
-        ("cifar10_vgg16_bn_kfac_f_wd", 3e-3, 1, None, 1e-3),
-        ("cifar10_vgg16_bn_kfac_g", 0.1, 0, None, 1e-3),
-        ("cifar10_vgg16_bn_kfac_g_wd", 0.03, 0.03, None, 1e-3),
-        ("cifar10_vgg16_bn_augmented_kfac_f", 1e-3, 0, None, 1e-3),
-        ("cifar10_vgg16_bn_augmented_kfac_f_wd", 1e-3, 0.3, None, 1e-3),
-        ("cifar10_vgg16_bn_augmented_kfac_g", 0.03, 0, None, 1e-3),
-        ("cifar10_vgg16_bn_augmented_kfac_g_wd", 0.03, 0.01, None, 1e-3),
-        ("cifar100_vgg16_bn_augmented_kfac_f", 3e-3, 0, None, 1e-3),
-        ("cifar100_vgg16_bn_augmented_kfac_f_wd", 1e-3, 1, None, 1e-3),
-        ("cifar100_vgg16_bn_augmented_kfac_g", 0.1, 0, None, 1e-3),
-        ("cifar100_vgg16_bn_augmented_kfac_g_wd", 0.1, 0.01, None, 1e-3),
-    ],
-)
-def test_kfac_configs_are_those_published(name, rate, decay, clip, damping):
+def test_three_mechanisms_config_is_a_cell_of_table_1(
+    name, rate, decay, accuracy
+):
     settings = parsed(f"three_mechanisms/{name}.flags")
-    made = optimizer_lib.plan(settings, STEPS).create().get_config()
+    plan, made = planned(settings)
+    kfac = "_kfac_" in name
+    assert (settings.dataset, settings.model) == tuple(name.split("_")[:2])
+    assert settings.width == (4 if "resnet32" in name else 1)
+    assert settings.convention is None
+    assert settings.batch_norm == ("_bn_" in name)
+    assert settings.augment == ("_augmented_" in name)
+    assert (settings.batch_size, settings.epochs) == (128, 100 if kfac else 200)
+    check_rates(plan, rate, (40, 80) if kfac else (60, 120, 180))
+    assert plan.weight_decay == decay
+    if decay or kfac:
+        mode = "l2" if "_sgd" in name else "decoupled"
+        assert made.weight_decay_mode == mode
+    if "_adam" not in name:
+        assert made.get_config()["momentum"] == 0.9
+    assert f"Published: test accuracy {accuracy:.2f} %." in head(
+        f"three_mechanisms/{name}.flags"
+    )
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, *_ in published.ZHANG_CELLS if "_kfac_" in name]
+)
+def test_kfac_config_is_that_published(name):
+    settings = parsed(f"three_mechanisms/{name}.flags")
+    _, made = planned(settings)
     gauss_newton = "_kfac_g" in name
     expected = dict(
-        weight_decay=decay,
-        weight_decay_mode="decoupled",
-        momentum=0.9,
-        kl_clip=clip,
-        damping=damping,
+        kl_clip=published.KL_CLIPS.get(name),
+        damping=published.DAMPINGS.get(name, 1e-3),
         damping_mode="factored",
         factor_decay=0.95,
         factor_every=10,
@@ -106,12 +133,93 @@ def test_kfac_configs_are_those_published(name, rate, decay, clip, damping):
         estimation="sampled",
         update_order="authors",
     )
-    assert {key: made[key] for key in expected} == expected
-    assert settings.learning_rate == rate
+    config = made.get_config()
+    assert {key: config[key] for key in expected} == expected
     assert settings.cold_start
-    assert (settings.epochs, settings.decay_epochs) == (100, (40, 80))
-    assert settings.batch_norm == ("_bn_" in name)
-    assert settings.augment == ("augmented" in name)
+
+
+@pytest.mark.parametrize(
+    ("network", "optimizer", "error"),
+    [*published.XIE_CELLS, ("cifar10_vgg16", "sgdw", "6.28±0.07")],
+)
+def test_stable_weight_decay_config_is_a_cell_of_tables_1_and_4(
+    network, optimizer, error
+):
+    name = f"stable_weight_decay/{network}_{optimizer}.flags"
+    settings = parsed(name)
+    plan, made = planned(settings)
+    rate, decay, mode = published.XIE_RULES[optimizer]
+    small = settings.dataset == "cifar10"
+    assert f"{settings.dataset}_{settings.model}" == network
+    assert settings.optimizer == optimizer
+    # Of the models only this one is the other paper's by default.
+    convention = "xie2022" if settings.model == "vgg16" else None
+    assert settings.convention == convention
+    assert settings.augment and settings.batch_norm and settings.width == 1
+    assert (settings.batch_size, settings.epochs) == (128, 200)
+    check_rates(plan, rate, (80, 160) if small else (100, 150))
+    assert (plan.weight_decay, made.weight_decay_mode) == (decay, mode)
+    if optimizer.startswith("sgd"):
+        assert made.get_config()["momentum"] == 0.9
+    if optimizer == "padam":
+        assert made.get_config()["partial"] == 0.25
+    assert f"{error.replace('±', ' +- ')} %" in head(name)
+
+
+def test_sgdw_has_the_coefficient_that_makes_it_sgds():
+    folder = "stable_weight_decay/cifar10_vgg16"
+    sgdw, sgds = (parsed(f"{folder}_{each}.flags") for each in ("sgdw", "sgds"))
+    assert sgdw.weight_decay == pytest.approx(
+        scaling.decoupled_from_stable(sgds.weight_decay, sgds.momentum)
+    )
+    assert differing(sgdw, sgds) == {"optimizer", "weight_decay"}
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "decay", "error"),
+    [
+        ("adams", 5e-4, 24.19),
+        # Beyond 0.05 they do not search.
+        ("adamw", 0.05, 24.29),
+        ("adam", 5e-4, 30.07),
+    ],
+)
+def test_imagenet_config_is_that_of_figure_10(optimizer, decay, error):
+    name = f"stable_weight_decay/imagenet_resnet50_{optimizer}.flags"
+    settings = parsed(name)
+    plan, made = planned(settings)
+    assert settings.dataset == "imagenet2012" and settings.augment
+    assert settings.model == "resnet50_imagenet" and settings.batch_norm
+    assert settings.optimizer == optimizer
+    assert (settings.batch_size, settings.epochs) == (256, 90)
+    check_rates(plan, 1e-3, (30, 60))
+    assert plan.weight_decay == decay
+    assert made.weight_decay_mode == published.XIE_RULES[optimizer][2]
+    assert f"Published: Fig. 10: top-1 test error {error:.2f} %." in head(name)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "adams"])
+def test_treebank_config_is_a_point_of_figure_11(optimizer):
+    settings = parsed(f"stable_weight_decay/ptb_lstm_{optimizer}.flags")
+    plan, made = planned(settings)
+    assert (settings.dataset, settings.model) == ("ptb", "lstm")
+    assert (settings.hidden_layers, settings.hidden_units) == (2, 512)
+    assert (settings.dropout, settings.bptt) == (0.5, 35)
+    assert settings.optimizer == optimizer
+    assert settings.batch_size == settings.eval_batch_size == 20
+    assert made.global_clipnorm == 1
+    assert plan.learning_rate == 1e-3
+    axis = (1e-4, 5e-5, 1e-5, 5e-6, 1e-6, 5e-7, 1e-7)
+    assert plan.weight_decay in axis
+    assert made.weight_decay_mode == published.XIE_RULES[optimizer][2]
+
+
+def differing(one, other):
+    return {
+        field.name
+        for field in dataclasses.fields(one)
+        if getattr(one, field.name) != getattr(other, field.name)
+    }
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "kfac_f", "kfac_g"])
@@ -120,41 +228,28 @@ def test_narrow_configs_keep_the_values_of_the_full_ones(optimizer, mechanism):
     base = f"three_mechanisms/cifar10_vgg16_plain_{optimizer}"
     narrow = parsed(f"{base}{mechanism}_narrow.flags")
     full = parsed(f"{base}{'_wd' if mechanism else ''}.flags")
-    differing = {
-        field.name
-        for field in dataclasses.fields(full)
-        if getattr(narrow, field.name) != getattr(full, field.name)
-    } - {"width", "train_fraction", "epochs", "decay_epochs"}
+    changed = differing(narrow, full) - {
+        *("width", "train_fraction", "epochs", "decay_epochs")
+    }
     if mechanism == "_l2":
         assert narrow.weight_decay_mode == "l2"
         assert narrow.weight_decay == 3e-4
-        assert differing <= {"weight_decay_mode", "weight_decay"}
+        assert changed <= {"weight_decay_mode", "weight_decay"}
     elif optimizer == "sgd" and mechanism:
         assert narrow.optimizer == "sgdw"
         assert narrow.weight_decay == pytest.approx(
             scaling.decoupled_from_stable(full.weight_decay, full.momentum)
         )
-        assert differing == {"optimizer", "weight_decay", "weight_decay_mode"}
+        assert changed == {"optimizer", "weight_decay", "weight_decay_mode"}
     else:
-        assert differing == set()
+        assert changed == set()
 
 
-@pytest.mark.parametrize(
-    ("name", "rate", "decay", "mode"),
-    [
-        ("cifar10_vgg16_plain_sgd_wd", 0.03, 3e-4, "l2"),
-        ("cifar10_vgg16_bn_sgd_wd", 0.1, 1e-3, "l2"),
-        ("cifar10_vgg16_bn_augmented_adam_wd", 3e-4, 1.0, "decoupled"),
-        ("cifar10_vgg16_bn_augmented_sgd", 0.01, 0.0, "l2"),
-        ("cifar100_vgg16_bn_augmented_sgd_wd", 0.03, 3e-3, "l2"),
-    ],
-)
-def test_three_mechanisms_configs_are_those_published(name, rate, decay, mode):
-    settings = parsed(f"three_mechanisms/{name}.flags")
-    optimizer = optimizer_lib.plan(settings, STEPS).create()
-    assert settings.learning_rate == rate
-    assert settings.weight_decay == decay
-    assert optimizer.weight_decay_mode == mode
-    assert settings.decay_epochs == (60, 120, 180)
-    assert settings.batch_norm == ("_bn_" in name)
-    assert settings.augment == ("augmented" in name)
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "adams"])
+def test_narrow_stable_configs_differ_in_size_and_convention(optimizer):
+    base = f"stable_weight_decay/cifar10_vgg16_{optimizer}"
+    narrow, full = parsed(f"{base}_narrow.flags"), parsed(f"{base}.flags")
+    assert differing(narrow, full) == {
+        *("width", "train_fraction", "epochs", "decay_epochs", "convention")
+    }
+    assert narrow.convention == "zhang2019"

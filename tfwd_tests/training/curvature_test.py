@@ -7,13 +7,10 @@ import tensorflow as tf
 
 import tfwd
 from tfwd.training import curvature
-from tfwd.training import loop as loop_lib
-from tfwd.training import strategy as strategy_lib
+from tfwd_tests.training import looping
 
-CLASSES, FEATURES, EXAMPLES, BATCH, STEPS = 3, 4, 11, 4, 3
-RANDOM = np.random.default_rng(7)
-IMAGES = RANDOM.normal(size=(EXAMPLES, FEATURES)).astype(np.float32)
-LABELS = RANDOM.integers(CLASSES, size=EXAMPLES).astype(np.int32)
+BATCH, CLASSES, EXAMPLES = looping.BATCH, looping.CLASSES, looping.EXAMPLES
+FEATURES, IMAGES, LABELS = looping.FEATURES, looping.IMAGES, looping.LABELS
 OPTIMIZER = dict(
     learning_rate=0.05,
     weight_decay=0.01,
@@ -22,25 +19,6 @@ OPTIMIZER = dict(
     inverse_every=6,
     seed=5,
 )
-
-
-def batches(epochs=1, images=IMAGES, labels=LABELS):
-    """Batches of 4, 4 and 3, so that two replicas get unequal shares."""
-
-    def generate():
-        for start in [*range(0, EXAMPLES, BATCH)] * epochs:
-            some = labels[start : start + BATCH]
-            weights = np.full(len(some), 1 / len(some), np.float32)
-            yield images[start : start + BATCH], some, weights
-
-    return tf.data.Dataset.from_generator(
-        generate,
-        output_signature=(
-            tf.TensorSpec((None, *images.shape[1:]), tf.float32),
-            tf.TensorSpec((None,), tf.int32),
-            tf.TensorSpec((None,), tf.float32),
-        ),
-    )
 
 
 def mlp():
@@ -60,29 +38,24 @@ def tiny_vgg():
     ]
 
 
-def made_loop(
-    strategy, steps_per_loop=10, layers=mlp, shape=(FEATURES,), **arguments
-):
-    keras.utils.set_random_seed(3)
-    with strategy.scope():
-        model = keras.Sequential(
-            [keras.Input(shape), *layers(), keras.layers.Dense(CLASSES)]
-        )
+def made_loop(strategy, layers=mlp, shape=(FEATURES,), **arguments):
+    def build(model):
         optimizer = tfwd.KFAC(**{**OPTIMIZER, **arguments})
         optimizer.attach(
             model,
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         )
         optimizer.build(model.trainable_variables)
-    return loop_lib.Loop(strategy, model, optimizer, steps_per_loop)
+        return optimizer
 
-
-def trained(loop, epochs, **data):
-    distributed = loop.strategy.experimental_distribute_dataset(
-        batches(epochs, **data)
+    keras.utils.set_random_seed(3)
+    return looping.made_loop(
+        strategy, lambda: [keras.Input(shape), *layers()], build
     )
-    iterator = iter(distributed)
-    return [loop.train(iterator, STEPS)["train_loss"] for _ in range(epochs)]
+
+
+def losses_of(loop, epochs, **arguments):
+    return [loss for loss, _ in looping.trained(loop, epochs, **arguments)]
 
 
 def do(optimizer, work, images, labels):
@@ -93,8 +66,10 @@ def do(optimizer, work, images, labels):
         optimizer.update_inverses(work.inverses)
 
 
-def trained_by_hand(model, optimizer, epochs):
-    for step, (images, labels, weights) in enumerate(batches(epochs)):
+def trained_by_hand(loop, epochs):
+    model, optimizer = loop.replica_step.model, loop.replica_step.optimizer
+    batches = looping.batches(loop.strategy, epochs)
+    for step, (images, labels, weights, _) in enumerate(batches):
         do(optimizer, optimizer.schedule.before(step), images, labels)
         with tf.GradientTape() as tape:
             losses = keras.losses.sparse_categorical_crossentropy(
@@ -107,7 +82,8 @@ def trained_by_hand(model, optimizer, epochs):
 
 
 def weights_of(loop):
-    return np.concatenate([np.ravel(w) for w in loop.model.get_weights()])
+    weights = loop.replica_step.model.get_weights()
+    return np.concatenate([np.ravel(each) for each in weights])
 
 
 @pytest.mark.parametrize(
@@ -125,9 +101,9 @@ def weights_of(loop):
 def test_loop_takes_the_steps_of_the_optimizers_own_methods(arguments):
     strategy = tf.distribute.get_strategy()
     by_hand = made_loop(strategy, **arguments)
-    trained_by_hand(by_hand.model, by_hand.optimizer, epochs=4)
+    trained_by_hand(by_hand, epochs=4)
     loop = made_loop(strategy, **arguments)
-    trained(loop, epochs=4)
+    looping.trained(loop, epochs=4)
     # Compiled and eager sums of float32 round differently, 12 steps long.
     np.testing.assert_allclose(weights_of(loop), weights_of(by_hand), atol=1e-5)
 
@@ -144,30 +120,29 @@ def test_loop_takes_the_steps_of_the_optimizers_own_methods(arguments):
 def test_one_and_two_replicas_sample_the_same_labels(arguments):
     losses = []
     for replicas in (1, 2):
-        strategy = strategy_lib.create("mirrored", replicas)
-        loop = made_loop(strategy, steps_per_loop=2, **arguments)
-        losses.append(trained(loop, epochs=4))
+        loop = made_loop(looping.mirrored(replicas), **arguments)
+        losses.append(losses_of(loop, epochs=4, limit=2))
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
     assert losses[0][-1] < losses[0][0]
 
 
 def test_tiny_vgg_learns_on_two_replicas():
     # Its batch statistics are those of each replica, so one replica differs.
-    images = RANDOM.normal(size=(EXAMPLES, 8, 8, 3)).astype(np.float32)
+    images = looping.RANDOM.normal(size=(EXAMPLES, 8, 8, 3)).astype(np.float32)
     images[..., 0] += LABELS[:, None, None]
     loop = made_loop(
-        strategy_lib.create("mirrored", 2),
+        looping.mirrored(2),
         layers=tiny_vgg,
         shape=(8, 8, 3),
         learning_rate=0.02,
     )
-    losses = trained(loop, epochs=8, images=images)
+    losses = losses_of(loop, epochs=8, images=images)
     assert losses[-1] < losses[0] / 2
 
 
 def test_training_repeats_bit_for_bit():
     first, second = (
-        trained(made_loop(tf.distribute.get_strategy()), epochs=4)
+        losses_of(made_loop(tf.distribute.get_strategy()), epochs=4)
         for _ in range(2)
     )
     assert first == second
@@ -175,18 +150,15 @@ def test_training_repeats_bit_for_bit():
 
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_cold_start_is_the_mean_of_all_batches(replicas):
-    strategy = strategy_lib.create("mirrored", replicas)
-    loop = made_loop(strategy, layers=list)
+    loop = made_loop(looping.mirrored(replicas), layers=list)
     before = weights_of(loop)
-    loop.curvature.cold_start(
-        strategy.experimental_distribute_dataset(batches())
-    )
+    loop.curvature.cold_start(looping.distributed(loop.strategy))
     rows = np.concatenate([IMAGES, np.ones((EXAMPLES, 1))], 1)
     means = [
         each.T @ each / len(each)
         for each in np.split(rows, range(BATCH, EXAMPLES, BATCH))
     ]
-    ((factor, _),) = loop.optimizer.factors().values()
+    ((factor, _),) = loop.replica_step.optimizer.factors().values()
     np.testing.assert_allclose(factor, np.mean(means, 0), atol=1e-6)
     np.testing.assert_array_equal(weights_of(loop), before)
 
@@ -195,7 +167,7 @@ def test_statistics_that_are_no_numbers_are_warned_of_once():
     loop = made_loop(tf.distribute.get_strategy())
     loop.curvature.warn_of_failures()
     bad = np.full((BATCH, FEATURES), np.nan, np.float32)
-    loop.optimizer.update_factors(tf.constant(bad))
+    loop.replica_step.optimizer.update_factors(tf.constant(bad))
     with pytest.warns(UserWarning, match="dropped_statistics: 2"):
         loop.curvature.warn_of_failures()
     loop.curvature.warn_of_failures()
@@ -206,22 +178,29 @@ def test_first_order_optimizers_have_no_work():
     assert work.plain_steps(0, 7) == 7
 
 
-def test_calls_that_trace_are_left_out_of_the_speed():
+def test_calls_that_trace_have_no_time():
     loop = made_loop(tf.distribute.get_strategy())
-    data = iter(batches(epochs=4))
-    # A step with work, then two plain ones, each traced.
-    assert loop.train(data, 3)["examples_per_second"] is None
-    loop.train(data, 4)
-    assert loop.train(data, 2)["examples_per_second"] > 0
+    iterator = iter(looping.distributed(loop.strategy, epochs=4))
+    seconds, step = [], 0
+    while step < 9:
+        done = loop.advance(iterator, step, min(10, 9 - step))
+        seconds.append(done.seconds)
+        step += done.steps
+    # Steps 0, 3 and 6 have work: both kinds in the first and the last, in the
+    # other one kind alone, whose step is another program. Then plain ones.
+    traced = [each is None for each in seconds]
+    assert traced == [True, True, True, False, False, False]
 
 
 @pytest.mark.parametrize("step", [1, 2, 3])
-def test_loss_that_is_no_number_names_its_step(step):
+def test_call_ends_with_the_step_that_is_no_number(step):
     images = IMAGES.copy()
     images[(step - 1) * BATCH] = np.nan
     loop = made_loop(tf.distribute.get_strategy())
-    trained(loop, epochs=2)
-    with pytest.raises(
-        loop_lib.NonFiniteLossError, match=rf"step {6 + step}\b"
-    ):
-        trained(loop, epochs=1, images=images)
+    iterator = iter(looping.distributed(loop.strategy, images=images))
+    taken, is_finite = 0, True
+    while is_finite:
+        done = loop.advance(iterator, taken, 3)
+        taken += done.steps
+        is_finite = done.is_finite
+    assert taken == step

@@ -7,56 +7,27 @@ import tensorflow as tf
 
 import tfwd
 from tfwd.training import loop as loop_lib
-from tfwd.training import strategy as strategy_lib
+from tfwd_tests.training import looping
 
-CLASSES, FEATURES, EXAMPLES, BATCH = 3, 4, 11, 4
-RANDOM = np.random.default_rng(7)
-IMAGES = RANDOM.normal(size=(EXAMPLES, FEATURES)).astype(np.float32)
-LABELS = RANDOM.integers(CLASSES, size=EXAMPLES).astype(np.int32)
-KERNEL = RANDOM.normal(size=(FEATURES, CLASSES))
-
-
-def batches(epochs=1, images=IMAGES):
-    """Batches of 4, 4 and 3, so that two replicas get unequal shares."""
-
-    def generate():
-        for start in [*range(0, EXAMPLES, BATCH)] * epochs:
-            labels = LABELS[start : start + BATCH]
-            weights = np.full(len(labels), 1 / len(labels), np.float32)
-            yield images[start : start + BATCH], labels, weights
-
-    return tf.data.Dataset.from_generator(
-        generate,
-        output_signature=(
-            tf.TensorSpec((None, FEATURES), tf.float32),
-            tf.TensorSpec((None,), tf.int32),
-            tf.TensorSpec((None,), tf.float32),
-        ),
-    )
+BATCH, CLASSES, EXAMPLES = looping.BATCH, looping.CLASSES, looping.EXAMPLES
+IMAGES, LABELS = looping.IMAGES, looping.LABELS
+KERNEL = looping.RANDOM.normal(size=(looping.FEATURES, CLASSES))
 
 
 def made_loop(strategy, optimizer=tfwd.SGD, layers=(), **arguments):
-    with strategy.scope():
-        model = keras.Sequential(
-            [
-                keras.Input((FEATURES,)),
-                *(layer() for layer in layers),
-                keras.layers.Dense(CLASSES, use_bias=False),
-            ]
-        )
-        if not layers:
-            model.set_weights([KERNEL])
+    def build(model):
         made = optimizer(**arguments)
         made.build(model.trainable_variables)
-    return loop_lib.Loop(strategy, model, made, steps_per_loop=2)
+        return made
 
+    def first():
+        inputs = keras.Input((looping.FEATURES,))
+        return [inputs, *(layer() for layer in layers)]
 
-def trained(loop, epochs=1, images=IMAGES):
-    data = loop.strategy.experimental_distribute_dataset(
-        batches(epochs, images)
-    )
-    iterator = iter(data)
-    return [loop.train(iterator, 3) for _ in range(epochs)]
+    loop = looping.made_loop(strategy, first, build, use_bias=False)
+    if not layers:
+        loop.replica_step.model.set_weights([KERNEL])
+    return loop
 
 
 def test_training_equals_softmax_regression_in_numpy():
@@ -73,11 +44,11 @@ def test_training_equals_softmax_regression_in_numpy():
     loop = made_loop(
         tf.distribute.get_strategy(), learning_rate=0.5, momentum=0.0
     )
-    (means,) = trained(loop)
-    np.testing.assert_allclose(loop.model.get_weights()[0], kernel, atol=1e-6)
-    assert means["train_loss"] == pytest.approx(losses / EXAMPLES, rel=1e-6)
-    assert means["train_accuracy"] == pytest.approx(correct / EXAMPLES)
-    assert loop.step == 3
+    ((loss, accuracy),) = looping.trained(loop, limit=2)
+    weights = loop.replica_step.model.get_weights()[0]
+    np.testing.assert_allclose(weights, kernel, atol=1e-6)
+    assert loss == pytest.approx(losses / EXAMPLES, rel=1e-6)
+    assert accuracy == pytest.approx(correct / EXAMPLES)
 
 
 @pytest.mark.parametrize(
@@ -92,9 +63,8 @@ def test_training_equals_softmax_regression_in_numpy():
 def test_one_and_two_replicas_see_the_same_losses(optimizer, arguments):
     results = []
     for replicas in (1, 2):
-        strategy = strategy_lib.create("mirrored", replicas)
-        loop = made_loop(strategy, optimizer, **arguments)
-        results.append([m["train_loss"] for m in trained(loop, epochs=4)])
+        loop = made_loop(looping.mirrored(replicas), optimizer, **arguments)
+        results.append([loss for loss, _ in looping.trained(loop, epochs=4)])
     np.testing.assert_allclose(results[0], results[1], rtol=1e-6)
     assert results[0][-1] < results[0][0]
 
@@ -102,17 +72,14 @@ def test_one_and_two_replicas_see_the_same_losses(optimizer, arguments):
 def test_evaluation_is_the_mean_over_examples_on_both_replica_counts():
     means = []
     for replicas in (1, 2):
-        loop = made_loop(strategy_lib.create("mirrored", replicas))
-        data = batches().map(lambda images, labels, weights: (images, labels))
-        data = loop.strategy.experimental_distribute_dataset(data)
-        means.append(loop.evaluate(data, 3, "test"))
+        loop = made_loop(looping.mirrored(replicas))
+        whole = looping.distributed(loop.strategy, weight=1)
+        means.append(loop.evaluate(whole, 3, steps_per_call=2))
     logits = IMAGES @ KERNEL
     losses = np.log(np.exp(logits).sum(-1)) - logits[range(EXAMPLES), LABELS]
-    for each in means:
-        assert each["test_loss"] == pytest.approx(losses.mean(), rel=1e-6)
-        assert each["test_accuracy"] == pytest.approx(
-            (logits.argmax(-1) == LABELS).mean()
-        )
+    for loss, accuracy in means:
+        assert loss == pytest.approx(losses.mean(), rel=1e-6)
+        assert accuracy == pytest.approx((logits.argmax(-1) == LABELS).mean())
 
 
 def test_layer_penalties_count_once_whatever_the_replicas():
@@ -124,15 +91,15 @@ def test_layer_penalties_count_once_whatever_the_replicas():
     gradients = []
     for replicas in (1, 2):
         loop = made_loop(
-            strategy_lib.create("mirrored", replicas),
+            looping.mirrored(replicas),
             layers=(penalized,),
             learning_rate=1.0,
             momentum=0.0,
         )
-        loop.model.layers[-1].kernel.assign(tf.zeros((2, CLASSES)))
-        data = loop.strategy.experimental_distribute_dataset(batches())
-        loop.train(iter(data), 1)
-        gradients.append(1 - loop.model.layers[0].kernel.numpy())
+        model = loop.replica_step.model
+        model.layers[-1].kernel.assign(tf.zeros((2, CLASSES)))
+        loop.advance(iter(looping.distributed(loop.strategy)), 0, 1)
+        gradients.append(1 - model.layers[0].kernel.numpy())
     # Keras' default l2 is 0.01 * sum of squares: gradient 0.02 at one; the
     # logits, being zero, pass no gradient back to this layer.
     np.testing.assert_allclose(gradients[0], 0.02, rtol=1e-5)
@@ -141,12 +108,12 @@ def test_layer_penalties_count_once_whatever_the_replicas():
 
 def test_moving_averages_are_the_mean_of_the_replicas_and_equal_on_both():
     loop = made_loop(
-        strategy_lib.create("mirrored", 2),
+        looping.mirrored(2),
         layers=(lambda: keras.layers.BatchNormalization(momentum=0.0),),
     )
-    data = loop.strategy.experimental_distribute_dataset(batches())
-    loop.train(iter(data), 1)
-    moving_mean = loop.model.layers[0].moving_mean
+    loop.advance(iter(looping.distributed(loop.strategy)), 0, 1)
+    loop.average_replica_state()
+    moving_mean = loop.replica_step.model.layers[0].moving_mean
     local = loop.strategy.experimental_local_results(moving_mean.value)
     expected = IMAGES[:BATCH].mean(0)
     for each in local:
@@ -155,25 +122,34 @@ def test_moving_averages_are_the_mean_of_the_replicas_and_equal_on_both():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("step", [1, 2, 3])
-def test_loss_that_is_no_number_names_its_step(bad, step):
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_call_ends_with_the_step_that_is_no_number_and_does_not_make_it(
+    bad, step, replicas
+):
     images = IMAGES.copy()
-    images[(step - 1) * BATCH] = bad
-    loop = made_loop(tf.distribute.get_strategy())
-    trained(loop)
-    with pytest.raises(
-        loop_lib.NonFiniteLossError, match=rf"step {3 + step}\b"
-    ):
-        trained(loop, images=images)
+    images[step * BATCH - 2] = bad
+    spoiled = made_loop(looping.mirrored(replicas))
+    done = spoiled.advance(
+        iter(looping.distributed(spoiled.strategy, images=images)), 0, 3
+    )
+    assert (done.steps, done.is_finite) == (step, False)
+    whole = made_loop(looping.mirrored(replicas))
+    if step > 1:
+        whole.advance(iter(looping.distributed(whole.strategy)), 0, step - 1)
+    np.testing.assert_array_equal(
+        spoiled.replica_step.model.get_weights(),
+        whole.replica_step.model.get_weights(),
+    )
 
 
-def test_first_call_is_left_out_of_the_speed():
+def test_call_that_traces_has_no_time():
     loop = made_loop(tf.distribute.get_strategy())
-    data = iter(batches(epochs=2))
-    assert loop.train(data, 2)["examples_per_second"] is None
-    assert loop.train(data, 2)["examples_per_second"] > 0
+    iterator = iter(looping.distributed(loop.strategy, epochs=2))
+    assert loop.advance(iterator, 0, 2).seconds is None
+    assert loop.advance(iterator, 2, 2).seconds > 0
 
 
 def test_unfinished_number_in_a_row_names_the_step():
     loop_lib.check_finite({"train_loss": 1.0, "test_loss": None}, 3)
-    with pytest.raises(loop_lib.NonFiniteLossError, match="nan after step 3"):
+    with pytest.raises(loop_lib.NonFiniteError, match="nan after step 3"):
         loop_lib.check_finite({"weight_norm": float("nan")}, 3)

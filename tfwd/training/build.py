@@ -1,0 +1,94 @@
+"""Model, optimizer and loop of a run, made in the scope of its strategy."""
+
+import dataclasses
+
+import keras
+
+from tfwd import kfac
+from tfwd import models
+from tfwd.training import carried as carried_lib
+from tfwd.training import curvature
+from tfwd.training import inputs
+from tfwd.training import loop as loop_lib
+from tfwd.training import loss_scale as loss_scale_lib
+from tfwd.training import step as step_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A model with its optimizer.
+
+    `registration` is the report of K-FAC's `attach`, None for other optimizers.
+    """
+
+    model: keras.Model
+    optimizer: keras.optimizers.Optimizer
+    registration: object | None
+
+
+def build(settings, strategy, source, plan):
+    """Makes the model and the optimizer, both with all their variables.
+
+    Args:
+        settings: `Settings`.
+        strategy: The strategy of the run.
+        source: The data set.
+        plan: The `optimizer.Plan`.
+
+    Returns:
+        A `Built`.
+
+    Raises:
+        ValueError: The model does not fit the data, or the optimizer the model.
+    """
+    keras.config.set_dtype_policy(settings.dtype_policy)
+    with strategy.scope():
+        model = models.build(
+            settings.model,
+            source.input_shape,
+            source.num_classes,
+            width=settings.width,
+            batch_norm=settings.batch_norm,
+            convention=settings.convention,
+            sync_batch_norm=settings.sync_batch_norm,
+            hidden_layers=settings.hidden_layers,
+            hidden_units=settings.hidden_units,
+            dropout=settings.dropout,
+        )
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        optimizer = plan.create()
+        registration = None
+        if isinstance(optimizer, kfac.KFAC):
+            registration = optimizer.attach(model, loss=loss)
+        optimizer.build(model.trainable_variables)
+        if len(model.outputs) == 1:
+            # Not used by the loop: the saved model holds the optimizer's
+            # state and can be evaluated by whoever loads it.
+            model.compile(
+                optimizer=optimizer,
+                loss=loss,
+                metrics=["accuracy"],
+                auto_scale_loss=False,
+            )
+    return Built(model, optimizer, registration)
+
+
+def make_loop(settings, strategy, source, model, optimizer=None):
+    """Returns the `Loop` of a model; without optimizer, for evaluation."""
+    scale = carried = None
+    finds_scale = settings.loss_scale_factor is None
+    if settings.dtype_policy == "mixed_float16" and finds_scale:
+        with strategy.scope():
+            scale = loss_scale_lib.DynamicLossScale()
+    if len(model.outputs) > 1:
+        carried = carried_lib.Carried(strategy, model, settings.batch_size)
+    finish = inputs.finisher(settings, source)
+    step = step_lib.Step(
+        model,
+        optimizer,
+        finish=finish,
+        curvature=curvature.of(strategy, optimizer, finish),
+        loss_scale=scale,
+        carried=carried,
+    )
+    return loop_lib.Loop(strategy, step, settings.jit_compile)

@@ -1,0 +1,80 @@
+"""The recurrent state that a language model carries from segment to segment.
+
+Stream b of the text stays row b of every batch, so that the state at the end of
+a segment is where the next one starts (truncated backpropagation through time).
+Each replica keeps that of its own streams.
+"""
+
+import tensorflow as tf
+
+
+class Carried:
+    """The states of a model that takes [tokens, *states], on every replica.
+
+    Args:
+        strategy: The `tf.distribute.Strategy` that made the model.
+        model: Returns [logits, *states]; each state is [streams, units].
+        streams: Of all replicas together, a multiple of their number.
+    """
+
+    def __init__(self, strategy, model, streams):
+        self.strategy = strategy
+        self._rows = streams // strategy.num_replicas_in_sync
+        with strategy.scope():
+            self._variables = [
+                tf.Variable(
+                    tf.zeros((self._rows, state.shape[-1]), state.dtype),
+                    trainable=False,
+                    synchronization=tf.VariableSynchronization.ON_READ,
+                    aggregation=tf.VariableAggregation.NONE,
+                )
+                for state in model.inputs[1:]
+            ]
+        self._reset = tf.function(self._reset_all)
+        self._assign = tf.function(self._assign_all)
+        self._read = tf.function(self._read_all)
+
+    def values(self):
+        """Returns the states of this replica, in replica context."""
+        return [variable.read_value() for variable in self._variables]
+
+    def update(self, states):
+        """Keeps the states of this replica, in replica context."""
+        for variable, state in zip(self._variables, states, strict=True):
+            variable.assign(tf.cast(state, variable.dtype))
+
+    def reset(self):
+        """Starts all streams anew, with zeros."""
+        self._reset()
+
+    def gathered(self):
+        """Returns the states of all streams, {name: [streams, units]}.
+
+        A collective: every worker has to call it.
+        """
+        return {
+            f"state{number}": self.strategy.gather(value, axis=0)
+            for number, value in enumerate(self._read())
+        }
+
+    def assign(self, states):
+        """Sets the states of all streams, [streams, units] each."""
+        self._assign(states)
+
+    def _reset_all(self):
+        def on_replica():
+            for variable in self._variables:
+                variable.assign(tf.zeros_like(variable))
+
+        self.strategy.run(on_replica)
+
+    def _assign_all(self, states):
+        def on_replica(states):
+            context = tf.distribute.get_replica_context()
+            first = context.replica_id_in_sync_group * self._rows
+            self.update([each[first : first + self._rows] for each in states])
+
+        self.strategy.run(on_replica, (states,))
+
+    def _read_all(self):
+        return self.strategy.run(self.values)

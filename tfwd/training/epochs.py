@@ -1,0 +1,265 @@
+"""The epochs of a run, from wherever it stands, and what each leaves behind."""
+
+import itertools
+import shutil
+import sys
+import time
+
+import keras
+
+from tfwd.optimizers import overshoot
+from tfwd.training import agreement
+from tfwd.training import checkpoint
+from tfwd.training import logs
+from tfwd.training import loop as loop_lib
+from tfwd.training import measures
+from tfwd.training import nonfinite
+from tfwd.training import optimizer as optimizer_lib
+from tfwd.training import output
+from tfwd.training import strategy as strategy_lib
+
+
+class Epochs:
+    """Trains a job to its end, or until it is asked to stop.
+
+    A checkpoint holds a moment between two compiled calls. What comes after it
+    is a function of it, and whatever was written after it is written again.
+
+    Args:
+        job: A `Job`.
+        writers: What gets a row per epoch.
+        stop: A `signals.StopRequest`.
+        watchdog: A `watchdog.Watchdog`.
+    """
+
+    def __init__(self, job, writers, stop, watchdog):
+        self.job = job
+        self.loop = job.loop
+        self.progress = job.progress
+        self.stopped = False
+        self._writers = writers
+        self._stop = stop
+        self._watchdog = watchdog
+        self._agreement = agreement.Agreement(job.strategy)
+        self._every = checkpoint.Every(
+            job.settings.checkpoint_every,
+            self.progress.step,
+            time.monotonic(),
+        )
+        self._began = time.perf_counter() - self.progress.elapsed_seconds
+
+    def run(self):
+        """Trains; `stopped` says whether a signal ended it.
+
+        Raises:
+            NonFiniteError: Loss, gradients or weights stopped being numbers.
+        """
+        progress = self.progress
+        first = self._agreement.of_chief(progress.step)
+        if first != progress.step:
+            raise OSError(
+                "All workers must see the same checkpoints. Received: that of "
+                f"step {first} for the chief, of step {progress.step} here"
+            )
+        if progress.step == 0:
+            self._begin()
+        elif progress.step_in_epoch == 0:
+            # The checkpoint may be all that was written of the last epoch.
+            self._write_models()
+        iterator = iter(self.job.batches(progress.step))
+        while progress.epoch < self.job.settings.epochs and not self.stopped:
+            if self.job.is_chief:
+                print(
+                    f"Epoch {progress.epoch + 1}/{self.job.settings.epochs}",
+                    flush=True,
+                )
+            bar = _progress_bar(self.job)
+            self._train_epoch(iterator, bar)
+            if not self.stopped:
+                self._finish_epoch(bar)
+
+    def _begin(self):
+        steps = self.job.steps_per_epoch
+        if self.job.settings.cold_start:
+            if self.job.is_chief:
+                print("Averaging K-FAC's factors over the first epoch")
+            batches = self.job.batches(0)
+            self.loop.curvature.cold_start(itertools.islice(batches, steps))
+        self._save()
+        # The last good state, should the first epoch not end.
+        if self.job.is_chief:
+            self._replace("last.keras", self.job.model.save)
+
+    def _train_epoch(self, iterator, bar):
+        progress, steps = self.progress, self.job.steps_per_epoch
+        if progress.step_in_epoch == 0:
+            self.loop.start_epoch()
+        while progress.step_in_epoch < steps and not self.stopped:
+            limit = min(
+                self.job.settings.steps_per_loop,
+                steps - progress.step_in_epoch,
+                self._every.limit(progress.step) or steps,
+            )
+            done = self.loop.advance(iterator, progress.step, limit)
+            self._watchdog.beat()
+            progress.advance(done)
+            if not done.is_finite:
+                raise loop_lib.NonFiniteError(self._what_is_not_finite())
+            bar(progress.step_in_epoch, self._means())
+            self.stopped, is_due = self._agreement.any(
+                self._stop.number is not None,
+                self._every.due(progress.step, time.monotonic()),
+            )
+            if self.stopped or is_due:
+                self._save()
+
+    def _finish_epoch(self, bar):
+        job, progress = self.job, self.progress
+        self.loop.average_replica_state()
+        trained, measured = self._means(), {}
+        for split in ("validation", "test"):
+            if split in job.evaluation:
+                measured |= self._evaluated(split)
+                self._watchdog.beat()
+        speed = None
+        if progress.timed_seconds:
+            speed = progress.timed_examples / progress.timed_seconds
+        row = {
+            "step": progress.step,
+            "epoch": progress.epoch + 1,
+            "elapsed_seconds": round(self._elapsed(), 3),
+            **trained,
+            **measured,
+            **_weights(job, progress.step),
+            "examples_per_second": speed,
+        }
+        loop_lib.check_finite(row, progress.step)
+        bar(job.steps_per_epoch, measured, finalize=True)
+        progress.overshot = progress.overshot or _report_overshoot(job)
+        self.loop.curvature.warn_of_failures()
+        progress.finish_epoch(*_selected(row, job))
+        for writer in self._writers:
+            writer.append(row)
+        self._save()
+        self._write_models()
+
+    def _save(self):
+        job = self.job
+        self.loop.average_replica_state()
+        carried = self.loop.replica_step.carried
+        self.progress.elapsed_seconds = self._elapsed()
+        with self._watchdog.paused():
+            job.checkpoints.save(
+                self.progress.step,
+                self.progress,
+                carried.gathered() if carried else {},
+            )
+        self._every.saved(self.progress.step, time.monotonic())
+
+    def _write_models(self):
+        if self.job.is_chief:
+            with self._watchdog.paused():
+                self._replace("last.keras", self.job.model.save)
+                if self.progress.best_epoch == self.progress.epoch:
+                    last = self.job.folder.path / "last.keras"
+                    self._replace(
+                        "best.keras", lambda path: shutil.copyfile(last, path)
+                    )
+
+    def _replace(self, name, write):
+        output.replace(self.job.folder.path / name, write)
+
+    def _elapsed(self):
+        return time.perf_counter() - self._began
+
+    def _means(self):
+        progress = self.progress
+        return measures.of_predictions(
+            "train",
+            progress.loss / progress.examples,
+            progress.correct / progress.examples,
+            self.job.task,
+        )
+
+    def _evaluated(self, split):
+        each = self.job.evaluation[split]
+        means = self.loop.evaluate(each.batches, each.steps)
+        return measures.of_predictions(split, *means, self.job.task)
+
+    def _what_is_not_finite(self):
+        """One line: the step and the first tensor that was not finite."""
+        step = self.progress.step
+        batches = self.job.local_batches(step - 1)
+        local = strategy_lib.shard(self.job.strategy).count
+        names = (
+            nonfinite.first_tensor(self.loop.replica_step, batch)
+            for batch in batches.take(local)
+        )
+        name = next(filter(None, names), None) or "none that is left to see"
+        return (
+            f"The training loss or a gradient was not finite in step {step}; "
+            f"the first such tensor: {name}"
+        )
+
+
+def selection(job):
+    """The column by which best.keras is chosen, and whether more is better."""
+    split = "validation" if "validation" in job.evaluation else "test"
+    if job.task == "language_model":
+        return f"{split}_perplexity", False
+    return f"{split}_accuracy", True
+
+
+def _selected(row, job):
+    """The number of an epoch, and whether more of it is better."""
+    name, more_is_better = selection(job)
+    return row[name], more_is_better
+
+
+def _weights(job, step):
+    """The columns that describe weights and their decay after `step`."""
+    variables = job.model.trainable_variables
+    coefficient = _number(job.optimizer.weight_decay) * optimizer_lib.value_at(
+        job.plan.weight_decay_factor, step
+    )
+    return {
+        "learning_rate": optimizer_lib.value_at(job.plan.learning_rate, step),
+        "effective_weight_decay": _number(job.optimizer.effective_weight_decay),
+        "penalty": measures.penalty(
+            variables,
+            [
+                coefficient * factor
+                for factor in job.optimizer.weight_decay_factors
+            ],
+        ),
+        "weight_norm": measures.weight_norm(variables),
+    }
+
+
+def _progress_bar(job):
+    """A function of (steps done, values) that draws Keras' progress bar."""
+    if not job.is_chief:
+        return lambda done, values, finalize=False: None
+    bar = keras.utils.Progbar(
+        job.steps_per_epoch,
+        # A log file gets one line per epoch instead of a moving bar.
+        verbose=1 if sys.stdout.isatty() else 2,
+        # They arrive averaged over the epoch so far.
+        stateful_metrics=logs.columns(job.task),
+    )
+
+    def update(done, values, finalize=False):
+        bar.update(done, list(values.items()), finalize=finalize)
+
+    return update
+
+
+def _report_overshoot(job):
+    text = overshoot.message(job.optimizer)
+    if text is not None and job.is_chief:
+        print(text)
+    return text is not None
+
+
+def _number(variable):
+    return float(keras.ops.convert_to_numpy(variable))

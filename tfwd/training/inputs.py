@@ -1,0 +1,107 @@
+"""The data set of a run, as batches for every replica."""
+
+import dataclasses
+import functools
+
+import tensorflow as tf
+
+from tfwd import data
+from tfwd import models
+from tfwd.training import strategy as strategy_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """A split distributed over the replicas, and its number of steps."""
+
+    batches: object
+    steps: int
+
+
+def load(settings):
+    """The data set that the settings ask for."""
+    return data.load(
+        settings.dataset,
+        data_dir=settings.data_dir,
+        num_validation=settings.num_validation,
+        train_fraction=settings.train_fraction,
+        bptt=settings.bptt,
+    )
+
+
+def training_batches(settings, source, strategy, step):
+    """Returns this process's batches from a step on, not yet distributed.
+
+    Args:
+        settings: `Settings`.
+        source: What `load` returned.
+        strategy: The strategy of the run.
+        step: Training steps since the start of the run.
+    """
+    epoch, step = divmod(step, data.training_steps(source, settings.batch_size))
+    return data.training_batches(
+        source,
+        settings.batch_size,
+        seed=settings.seed,
+        augment=settings.augment,
+        shard=strategy_lib.shard(strategy),
+        first_epoch=epoch,
+        first_step=step,
+        finished=not _finishes_on_device(),
+    )
+
+
+def evaluation_splits(settings, source, strategy):
+    """{"train" | "validation" | "test": `Evaluation`}, without augmentation."""
+    # The streams of a text are rows of the carried state.
+    size = (
+        settings.batch_size
+        if models.task(settings.model) == "language_model"
+        else settings.eval_batch_size
+    )
+    return {
+        split: Evaluation(
+            distributed(
+                strategy,
+                # Without an end no replica has to ask whether there is more.
+                data.evaluation_batches(
+                    source,
+                    split,
+                    size,
+                    shard=strategy_lib.shard(strategy),
+                    finished=not _finishes_on_device(),
+                ).repeat(),
+            ),
+            data.evaluation_steps(source, split, size),
+        )
+        for split in source.split_names
+    }
+
+
+def distributed(strategy, batches):
+    """Returns batches that were made for the replicas in turn, handed out."""
+    return strategy.distribute_datasets_from_function(lambda context: batches)
+
+
+def finisher(settings, source):
+    """What the input pipeline leaves to the step.
+
+    Returns:
+        A function of (`Batch`, whether it is a training step): on an
+        accelerator it augments and normalizes.
+    """
+
+    def finish(batch, training):
+        if not _finishes_on_device():
+            return batch
+        return data.finish(source, batch, training and settings.augment)
+
+    return finish
+
+
+@functools.cache
+def _finishes_on_device():
+    return any(
+        device.device_type not in ("CPU", "XLA_CPU")
+        for device in tf.config.list_logical_devices()
+    )

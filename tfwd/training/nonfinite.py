@@ -1,0 +1,60 @@
+"""Finds what stopped being a number first."""
+
+import keras
+import tensorflow as tf
+
+from tfwd.models import dropout
+
+
+def first_tensor(step, batch):
+    """Names the first tensor of a training step that is not finite.
+
+    In the order in which a step computes them: trainable variables, inputs,
+    the outputs of the layers, the loss, the gradients. The model stays as it
+    is.
+
+    Args:
+        step: A `step.Step` with the weights before the step in question.
+        batch: The `Batch` of one replica.
+
+    Returns:
+        A name such as "gradient of conv1/kernel", or None.
+    """
+    for name, tensor in _tensors(step, batch):
+        if tensor is not None and not _is_finite(tensor):
+            return name
+    return None
+
+
+def _tensors(step, batch):
+    model = step.model
+    for variable in model.trainable_variables:
+        yield f"variable {variable.path}", variable.value
+    batch = step.finish(batch, True)
+    yield "inputs", batch.inputs
+    outputs = keras.Model(
+        model.inputs, [layer.output for layer in model.layers]
+    )
+    with keras.StatelessScope(), dropout.keyed(batch.keys):
+        values = outputs(step.inputs(batch), training=True)
+    for layer, value in zip(model.layers, values, strict=True):
+        for each in keras.tree.flatten(value):
+            yield f"output of {layer.name}", each
+    with keras.StatelessScope(), dropout.keyed(batch.keys):
+        with tf.GradientTape() as tape:
+            loss = step.forward(batch).loss
+        gradients = tape.gradient(
+            loss, [v.value for v in model.trainable_variables]
+        )
+    yield "loss", loss
+    for variable, gradient in zip(
+        model.trainable_variables, gradients, strict=True
+    ):
+        yield f"gradient of {variable.path}", gradient
+
+
+def _is_finite(tensor):
+    tensor = tf.convert_to_tensor(tensor)
+    if not tensor.dtype.is_floating:
+        return True
+    return bool(tf.reduce_all(tf.math.is_finite(tensor)))

@@ -1,0 +1,128 @@
+"""What one replica does in one step of training or evaluation.
+
+The loss of a step is the mean over the *global* batch: every prediction carries
+the weight 1 / (predictions in the global batch), each replica sums its own
+weighted losses, and the optimizer sums the gradients over replicas. Nothing is
+averaged per replica, so uneven last batches weigh no more than they should.
+"""
+
+import typing
+
+import keras
+import tensorflow as tf
+
+from tfwd.models import dropout
+
+
+class Forward(typing.NamedTuple):
+    """What a forward pass gives: the loss to minimize, and for reports."""
+
+    loss: tf.Tensor
+    sums: tf.Tensor
+    states: list
+
+
+class Step:
+    """A model's steps in replica context.
+
+    Args:
+        model: Maps images, [batch, ...], or [tokens, *states] to logits, or
+            to [logits, *states].
+        optimizer: A built optimizer of tfwd; `None` for evaluation alone.
+        finish: A function of (`Batch`, whether it is a training step) that
+            does what the input pipeline left to the device.
+        curvature: `curvature.Work` or `NoWork`.
+        loss_scale: A `DynamicLossScale`, or `None`.
+        carried: A `carried.Carried`, or `None` for a model without states.
+    """
+
+    def __init__(
+        self,
+        model,
+        optimizer=None,
+        *,
+        finish=lambda batch, training: batch,
+        curvature=None,
+        loss_scale=None,
+        carried=None,
+    ):
+        self.model = model
+        self.optimizer = optimizer
+        self.finish = finish
+        self.curvature = curvature
+        self.loss_scale = loss_scale
+        self.carried = carried
+
+    def train(self, batch):
+        """Makes a training step.
+
+        Returns:
+            float32 [5]: the loss; 1 if the optimizer skipped the step although
+            no loss scale was too large; sums of losses, correct answers and
+            predictions.
+        """
+        batch = self.finish(batch, True)
+        variables = self.model.trainable_variables
+        with self.curvature.backward():
+            with tf.GradientTape() as tape, dropout.keyed(batch.keys):
+                forward = self.forward(batch)
+                scaled = self.optimizer.scale_loss(forward.loss)
+                if self.loss_scale:
+                    scaled = self.loss_scale.scaled(scaled)
+            gradients = tape.gradient(scaled, variables)
+            if self.loss_scale:
+                gradients = self.loss_scale.unscaled(gradients)
+            before = self._skipped_steps()
+            self.optimizer.apply(gradients, variables)
+            skipped = self._skipped_steps() > before
+        if self.carried:
+            self.carried.update(forward.states)
+        if self.loss_scale:
+            self.loss_scale.update(skipped)
+            skipped = tf.constant(False)
+        head = tf.stack([forward.loss, tf.cast(skipped, tf.float32)])
+        return tf.concat([head, forward.sums], 0)
+
+    def evaluate(self, batch):
+        """Returns sums of losses, correct answers and predictions, float32."""
+        batch = self.finish(batch, False)
+        forward = self.forward(batch, training=False)
+        if self.carried:
+            self.carried.update(forward.states)
+        return forward.sums
+
+    def forward(self, batch, training=True):
+        """Runs the model and its loss on a finished batch.
+
+        Returns:
+            A `Forward`; the penalties of layers are part of the loss alone.
+        """
+        outputs = self.model(self.inputs(batch), training=training)
+        logits, *states = outputs if self.carried else [outputs]
+        losses = keras.ops.sparse_categorical_crossentropy(
+            batch.labels, tf.cast(logits, tf.float32), from_logits=True
+        )
+        # A select, so that padding, which may be anything, adds nothing.
+        counts = batch.weights > 0
+        losses = tf.where(counts, losses, 0.0)
+        loss = tf.reduce_sum(batch.weights * losses)
+        if self.model.losses:
+            strategy = tf.distribute.get_strategy()
+            penalty = tf.add_n(self.model.losses)
+            loss += penalty / strategy.num_replicas_in_sync
+        answers = tf.argmax(logits, -1, output_type=batch.labels.dtype)
+        correct = counts & (answers == batch.labels)
+        sums = [
+            tf.reduce_sum(tf.cast(each, tf.float32))
+            for each in (losses, correct, counts)
+        ]
+        return Forward(loss, tf.stack(sums), states)
+
+    def _skipped_steps(self):
+        return tf.convert_to_tensor(self.optimizer.skipped_steps)
+
+    def inputs(self, batch):
+        """Returns what the model takes."""
+        if self.carried:
+            return [batch.inputs, *self.carried.values()]
+        return batch.inputs

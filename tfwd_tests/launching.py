@@ -1,0 +1,155 @@
+"""The launch scripts in a copy whose `.venv/bin/python` plays its part."""
+
+import collections
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).parents[1]
+# In place of `python -m tfwd.train` it writes its arguments and environment
+# down and does what PLAN, {worker: [what at the 1st start, ...]}, says.
+PYTHON = f"""#!{sys.executable} -IS
+import json, os, pathlib, signal, sys, time
+
+if sys.argv[1:3] == ["-m", "pip"]:
+    sys.exit(0)
+if sys.argv[1] == "-c":
+    print(os.environ["GPUS"])
+    sys.exit(0)
+if sys.argv[1:3] != ["-m", "tfwd.train"]:
+    os.execv({sys.executable!r}, [{sys.executable!r}, *sys.argv[1:]])
+
+arguments = sys.argv[3:]
+worker = "0"
+for argument in arguments:
+    if argument.startswith("--flagfile=/dev/fd"):
+        path = pathlib.Path(argument.partition("=")[2])
+        arguments += path.read_text().split()
+    if argument.startswith("--task_index="):
+        worker = argument.partition("=")[2]
+records = pathlib.Path(os.environ["RECORDS"])
+record = {{"flags": arguments, "environment": dict(os.environ)}}
+start = len(list(records.glob(worker + ".*.json")))
+plans = json.loads(os.environ.get("PLAN", "{{}}"))
+plan = plans.get(worker, [])
+action = plan[start] if start < len(plan) else 0
+
+def write(**more):
+    path = records / (worker + "." + str(start) + ".json")
+    path.with_suffix(".part").write_text(json.dumps({{**record, **more}}))
+    path.with_suffix(".part").rename(path)
+
+def stop(number, frame):
+    write(signal=number)
+    if action != "ignore signals":
+        os._exit(128 + number)
+
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, stop)
+write()
+print("worker", worker, "speaks", flush=True)
+if action == 0:
+    sys.exit(0)
+if isinstance(action, int):
+    # Not before the others can be seen to be stopped.
+    others = [records / f"{{each}}.{{start}}.json" for each in plans]
+    while not all(each.exists() for each in others):
+        time.sleep(0.02)
+    sys.exit(action)
+time.sleep(60)
+"""
+
+
+def copy_to(root):
+    """Copies the scripts; the environment there counts as installed."""
+    shutil.copytree(ROOT / "launch", root / "launch")
+    for name in ("requirements.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, root)
+    python = root / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+    subprocess.run(
+        ["bash", "-c", "source launch/environment.sh; ensure_environment"],
+        cwd=root,
+        check=True,
+    )
+    return root
+
+
+class Launcher:
+    """Runs the scripts of `root`; their workers write down what they got."""
+
+    def __init__(self, root, folder):
+        self.root = root
+        self.folder = folder
+        self.records = folder / "records"
+        self.commands = folder / "bin"
+        self.records.mkdir()
+        self.commands.mkdir()
+        self.environment = {
+            **os.environ,
+            "PATH": f"{self.commands}:{os.environ['PATH']}",
+            "RECORDS": str(self.records),
+        }
+        for name in ("TF_CONFIG", "CUDA_VISIBLE_DEVICES", "PRECISION", "XLA"):
+            self.environment.pop(name, None)
+
+    def add(self, name, text):
+        """Makes a command, before all others on PATH."""
+        path = self.commands / name
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def start(self, script, *flags, plan=None, **environment):
+        return subprocess.Popen(
+            [self.root / "launch" / script, *flags],
+            cwd=self.folder,
+            env={
+                **self.environment,
+                "PLAN": json.dumps(plan or {}),
+                **environment,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments, **environment):
+        process = self.start(*arguments, **environment)
+        out, err = process.communicate(timeout=30)
+        return process.returncode, out, err
+
+    def record(self, worker=0, start=0):
+        path = self.records / f"{worker}.{start}.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def flags(self, worker=0, start=0):
+        return self.record(worker, start)["flags"]
+
+    def starts(self):
+        """{worker: how often it was started}."""
+        return collections.Counter(
+            path.name[0] for path in self.records.glob("*.json")
+        )
+
+    def wait_for_workers(self, *workers):
+        end = time.monotonic() + 20
+        while not all(self.record(each) for each in workers):
+            assert time.monotonic() < end, "the workers did not start"
+            time.sleep(0.05)
+
+
+def value(flags, name):
+    """The value of the flag, which is there once."""
+    (result,) = (
+        flag.partition("=")[2]
+        for flag in flags
+        if flag.startswith(f"--{name}=")
+    )
+    return result

@@ -1,0 +1,80 @@
+"""A run that is killed at any moment and restarted is the run that was not.
+
+Three kills of four come at random moments, every fourth, the first among them,
+inside the writing of a checkpoint.
+"""
+
+import pathlib
+import random
+import time
+
+import numpy as np
+import pytest
+
+from tfwd_tests.survival import processes
+from tfwd_tests.survival import runs
+
+
+def is_saving(folder):
+    """Whether a checkpoint is half-written: temporary or without its index."""
+    names = {path.name for path in folder.glob("ckpt-*")}
+    return any(
+        "_temp" in name
+        or (
+            ".data-" in name
+            and f"{name.partition('.data-')[0]}.index" not in names
+        )
+        for name in names
+    )
+
+
+def kill(process, folder, generator, seconds, in_save):
+    """Kills a process at a random moment, or in its next save after one."""
+    time.sleep(generator.uniform(0, seconds * (0.5 if in_save else 1)))
+    while in_save and process.is_alive() and not is_saving(folder):
+        pass
+    process.kill()
+    process.join()
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.full)])
+@pytest.mark.parametrize("name", runs.OPTIMIZERS)
+def test_killed_and_restarted_gives_the_same_weights_and_rows(
+    tmp_path, name, kills
+):
+    generator = random.Random(f"{name} {kills}")
+    arguments = [*runs.OPTIMIZERS[name], "--deterministic", "--seed=3"]
+    begin = time.monotonic()
+    assert processes.finish(runs.start(tmp_path / "whole", *arguments)) == 0
+    seconds = time.monotonic() - begin
+
+    folder = tmp_path / "killed"
+    count = 0
+    while count < kills:
+        process = runs.start(folder, *arguments)
+        kill(
+            process,
+            folder / "checkpoints",
+            generator,
+            seconds,
+            in_save=count % 4 == 0,
+        )
+        if process.exitcode == 0:
+            # It was quicker than the killer: the next one begins anew.
+            folder = tmp_path / f"killed{count}"
+        else:
+            count += 1
+    assert processes.finish(runs.start(folder, *arguments)) == 0
+
+    assert runs.rows(folder) == runs.rows(tmp_path / "whole")
+    for file in ("final.keras", "best.keras"):
+        expected = runs.weights(tmp_path / "whole", file)
+        found = runs.weights(folder, file)
+        assert found.keys() == expected.keys()
+        for path, array in expected.items():
+            np.testing.assert_array_equal(found[path], array, err_msg=path)
+    assert not [
+        path
+        for path in pathlib.Path(folder).rglob("*")
+        if "partial" in path.name or "_temp" in path.name
+    ]
