@@ -4,11 +4,13 @@ set -euo pipefail
 
 if [[ ${1:-} == --help ]]; then
   cat <<'EOF'
-usage: launch/test.sh [PYTEST OPTIONS]
+usage: launch/test.sh [--full] [PYTEST OPTIONS]
 
-Runs ruff, then pytest on the TensorFlow backend, then optimizers, K-FAC and
-models again on JAX and, where it is installed, on torch. Options such as
-`-x` or `-k stable` go to every pytest run.
+Runs ruff, then pytest on the TensorFlow backend, then the core of optimizers,
+K-FAC and models again on JAX and, where it is installed, on torch. Options such
+as `-x` or `-k stable` go to every pytest run.
+
+--full           also the tests that take minutes, and all of them on JAX
 
 TEST_WORKERS=N   processes per pytest run (default 2; 1: no pytest-xdist)
 PYTHON=PATH      the python3 that makes the environment
@@ -35,11 +37,22 @@ run_tests() {
   ((code == 0 || (code == 5 && selected))) || exit "$code"
 }
 selected=$#
+# Compiling for JAX takes as long again as all of TensorFlow's tests.
+jax=(
+  tfwd_tests/optimizers
+  tfwd_tests/hashing_test.py
+  tfwd_tests/models/{dropout,lstm,mlp}_test.py
+  tfwd_tests/kfac/{accumulation,exactness,failures,fit,saving,update_rule}_test.py
+)
+if [[ " $* " == *" --full "* ]]; then
+  jax=(tfwd_tests/{optimizers,kfac,models,hashing_test.py})
+  ((selected -= 1)) || true
+fi
 
 "$python" -m ruff check tfwd tfwd_tests
 "$python" -m ruff format --check tfwd tfwd_tests
 run_tests tensorflow "$@"
-run_tests jax tfwd_tests/optimizers tfwd_tests/kfac tfwd_tests/models "$@"
+run_tests jax "${jax[@]}" "$@"
 if "$python" -c 'import torch' 2>/dev/null; then
   run_tests torch tfwd_tests/optimizers tfwd_tests/models \
     tfwd_tests/kfac/torch_kfac_test.py "$@"

@@ -222,80 +222,6 @@ assert train.main([*base, "--seed=4", "--output_dir=c"]) == 0
     assert flags[0] == flags[1]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--learning_rate=-1"], ["--learning_rate", "at least 0", "-1"]),
-        (["--weight_decay=-1"], ["--weight_decay", "at least 0", "-1"]),
-        (["--epsilon=-1"], ["--epsilon", "at least 0", "-1"]),
-        (["--optimizer=sgd", "--momentum=1"], ["--momentum", "below 1"]),
-        (["--weight_decay_mode=l3"], ["--weight_decay_mode", "stable", "l3"]),
-        (["--optimizer=adamx"], ["--optimizer", "sgd, sgdw", "adamx"]),
-        (["--dataset=svhn"], ["--dataset", "cifar100", "svhn"]),
-        (["--model=vit"], ["--model", "vgg16", "vit"]),
-        (["--momentum=0.9"], ["--momentum", "--optimizer=adams", "0.9"]),
-        (
-            ["--exclude_from_weight_decay=nothing"],
-            ["pattern", "nothing", "logits/kernel"],
-        ),
-        (
-            ["--dataset=mnist", "--data_dir=empty"],
-            ["data_dir", "empty", "tfds"],
-        ),
-        (["--dataset=mnist"], ["data_dir", "tfds"]),
-        (["--batch_size=2000"], ["--batch_size", "1437", "2000"]),
-        (
-            ["--batch_size=3", "--strategy=mirrored", "--num_devices=2"],
-            ["--batch_size", "divisible", "2 replicas", "3"],
-        ),
-        (["--num_validation=1437"], ["num_validation", "1437"]),
-        (["--model=vgg11"], ["vgg11", "32"]),
-        (["--augment"], ["augment"]),
-        (["--mode=eval", "--model_file=a.keras"], ["--model_file", "a.keras"]),
-        (["--damping=1"], ["--damping", "--optimizer=adams", "1.0"]),
-        (["--cold_start"], ["--cold_start", "--optimizer=kfac", "True"]),
-        (["--optimizer=kfac", "--kl_clip=0"], ["--kl_clip", "above 0", "0"]),
-        (["--no_such_flag"], ["no_such_flag"]),
-        (["--epochs=many"], ["--epochs", "many"]),
-        (["--decay_epochs=a"], ["--decay_epochs", "--decay_epochs=a"]),
-        (
-            ["--schedule=cosine_restarts", "--restart_epochs=0.01"],
-            ["--restart_epochs", "one step", "0.01"],
-        ),
-    ],
-    ids=lambda value: value[0] if value[0].startswith("--") else "",
-)
-def test_bad_input_is_one_line_and_code_2_and_writes_nothing(
-    capsys, arguments, words
-):
-    assert train.main([*arguments, "--output_dir=a"]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    for word in words:
-        assert word in captured.err
-    assert files() == set()
-
-
-def test_another_runs_folder_is_left_as_it_is(capsys):
-    assert train.main([*QUICK, "--output_dir=a"]) == 0
-    before = contents("a")
-    capsys.readouterr()
-    for extra, words in (
-        (["--resume=never"], ["--output_dir=a", "already there"]),
-        (
-            ["--epochs=3", "--seed=1"],
-            ["--epochs=2, not --epochs=3", "--seed=0, not --seed=1"],
-        ),
-    ):
-        assert train.main([*QUICK, "--output_dir=a", *extra]) == 2
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1
-        for word in words:
-            assert word in error
-    assert contents("a") == before
-
-
 def test_complete_run_is_left_as_it_is(capsys):
     assert train.main([*QUICK, "--output_dir=a"]) == 0
     before = contents("a")
@@ -341,29 +267,6 @@ def test_divergence_in_the_first_epoch_leaves_the_initial_weights(capsys):
     for variable in model.trainable_variables:
         assert np.all(np.isfinite(variable))
     assert rows("a") == []
-
-
-def test_file_that_is_no_model_is_refused(capsys):
-    pathlib.Path("a.keras").write_text("mine")
-    assert train.main(["--mode=eval", "--model_file=a.keras"]) == 2
-    error = capsys.readouterr().err
-    assert "`--model_file` must be a saved Keras model" in error
-    assert error.count("\n") == 1
-
-
-def test_model_of_other_images_is_refused(capsys):
-    model = keras.Sequential(
-        [
-            keras.Input((4, 4, 1)),
-            keras.layers.Flatten(),
-            keras.layers.Dense(10),
-        ]
-    )
-    model.save("a.keras")
-    assert train.main(["--mode=eval", "--model_file=a.keras"]) == 2
-    error = capsys.readouterr().err
-    assert "must take inputs (8, 8, 1)" in error
-    assert "takes (4, 4, 1)" in error
 
 
 def test_names_of_a_run_are_all_its_files():

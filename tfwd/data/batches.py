@@ -57,10 +57,23 @@ class Shard:
             (replica + 1) * size // self.num_replicas,
         )
 
+    def equal_rows(self, size: int) -> int | None:
+        """Returns every replica's share of `size`, None if they differ."""
+        rows, rest = divmod(size, self.num_replicas)
+        return None if rest else rows
+
 
 @functools.singledispatch
-def training_steps(source, batch_size: int) -> int:
-    """Returns the number of global batches in an epoch."""
+def training_steps(
+    source, batch_size: int, drop_remainder: bool = False
+) -> int:
+    """Returns the number of global batches in an epoch.
+
+    Args:
+        source: The data set.
+        batch_size: Examples per global batch; for text the streams.
+        drop_remainder: As in `training_batches`.
+    """
     raise TypeError(f"Not a data set: {type(source).__name__}")
 
 
@@ -75,6 +88,7 @@ def training_batches(
     first_epoch: int = 0,
     first_step: int = 0,
     finished: bool = True,
+    drop_remainder: bool = False,
 ) -> tf.data.Dataset:
     """Returns the batches of all epochs from one step on, without end.
 
@@ -90,6 +104,9 @@ def training_batches(
         first_epoch: The epoch to start in, from 0.
         first_step: The step of that epoch to start with, from 0.
         finished: False leaves to `finish`, on the device, what it does.
+        drop_remainder: Leaves out the last batch of an epoch if it is not
+            full. Every shape is static then, as TPUs want it, where the
+            replicas divide `batch_size`.
 
     Returns:
         Elements `Batch`: step by step, in each the replicas of `shard`.

@@ -126,9 +126,12 @@ def load(
 
 
 @batches.training_steps.register(Records)
-def training_steps(source, batch_size: int) -> int:
-    """Returns the number of global batches in an epoch, a partial one too."""
-    return pipeline.number_of_batches(source.size("train"), batch_size)
+def training_steps(
+    source, batch_size: int, drop_remainder: bool = False
+) -> int:
+    """Returns the number of global batches; see `batches.training_steps`."""
+    size = source.size("train")
+    return pipeline.steps_of_epoch(size, batch_size, drop_remainder)
 
 
 @batches.evaluation_steps.register(Records)
@@ -148,6 +151,7 @@ def training_batches(
     first_epoch: int = 0,
     first_step: int = 0,
     finished: bool = True,
+    drop_remainder: bool = False,
 ) -> tf.data.Dataset:
     """Returns the batches of all epochs; see `batches.training_batches`.
 
@@ -165,8 +169,12 @@ def training_batches(
             below that of replicas, or `first_step` is not in an epoch.
     """
     size = source.size("train")
-    pipeline.check_start(size, batch_size, first_step)
+    pipeline.check_start(size, batch_size, first_step, drop_remainder)
     check_replicas(batch_size, shard)
+    rows = None
+    if drop_remainder:
+        size -= size % batch_size
+        rows = shard.equal_rows(batch_size)
     shards, sizes = records.open_shards(
         source.builder.info.splits, *source.slices["train"]
     )
@@ -174,10 +182,14 @@ def training_batches(
     def shares_of(epoch):
         examples = records.shuffled(shards, sizes, tf.stack([seed, epoch]))
         start = pipeline.step_to_start(epoch, first_epoch, first_step)
-        shares = records.shares_from(start, examples, size, batch_size, shard)
+        shares = records.shares_from(
+            start, examples.take(size), size, batch_size, shard
+        )
         return shares.map(lambda *share: (epoch, *share))
 
     def read(epoch, total, indices, serialized):
+        serialized = tf.ensure_shape(serialized, [rows])
+        indices = tf.ensure_shape(indices, [rows])
         examples = indices + source.slices["train"].start
         keys = augmentation.hashed(seed, epoch, examples)
         images, labels = decoded(source, serialized, keys, augment)

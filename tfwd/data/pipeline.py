@@ -12,9 +12,11 @@ from tfwd.data import partition
 
 
 @batches.training_steps.register(partition.Splits)
-def training_steps(source, batch_size: int) -> int:
-    """Returns the number of global batches in an epoch, a partial one too."""
-    return number_of_batches(source.size("train"), batch_size)
+def training_steps(
+    source, batch_size: int, drop_remainder: bool = False
+) -> int:
+    """Returns the number of global batches; see `batches.training_steps`."""
+    return steps_of_epoch(source.size("train"), batch_size, drop_remainder)
 
 
 @batches.evaluation_steps.register(partition.Splits)
@@ -34,13 +36,14 @@ def training_batches(
     first_epoch: int = 0,
     first_step: int = 0,
     finished: bool = True,
+    drop_remainder: bool = False,
 ) -> tf.data.Dataset:
     """Returns the batches of all epochs; see `batches.training_batches`.
 
     Epoch e visits every training example once, in the order of
     `stateless_shuffle(range(n), seed=(seed, e))`; the last batch of an epoch
-    holds the n mod batch_size examples that are left. A later start costs
-    nothing: no earlier example is read.
+    holds the n mod batch_size examples that are left, unless
+    `drop_remainder`. A later start costs nothing: no earlier example is read.
 
     Raises:
         ValueError: `batch_size` is below 1 or above the number of training
@@ -48,7 +51,7 @@ def training_batches(
             of images without colours.
     """
     size = source.size("train")
-    check_start(size, batch_size, first_step)
+    check_start(size, batch_size, first_step, drop_remainder)
     if augment and source.image_shape[-1] != 3:
         raise ValueError(
             "`augment` must be False for images without colours, whose "
@@ -56,7 +59,8 @@ def training_batches(
             f"Received: augment={augment}"
         )
     images, labels = on_host(source.train)
-    steps = number_of_batches(size, batch_size)
+    steps = steps_of_epoch(size, batch_size, drop_remainder)
+    rows = shard.equal_rows(batch_size) if drop_remainder else None
 
     def shares_of(epoch):
         # Once per epoch, 16 ms for 50 000 examples, while the batches that
@@ -69,7 +73,8 @@ def training_batches(
             first, start, stop, total = share_at(
                 number, size, batch_size, shard
             )
-            return epoch, order[first + start : first + stop], total
+            indices = order[first + start : first + stop]
+            return epoch, tf.ensure_shape(indices, [rows]), total
 
         start = step_to_start(epoch, first_epoch, first_step) * shard.count
         return tf.data.Dataset.range(start, steps * shard.count).map(share)
@@ -163,6 +168,13 @@ def number_of_batches(size: int, batch_size: int) -> int:
     return -(-size // batch_size)
 
 
+def steps_of_epoch(size: int, batch_size: int, drop_remainder: bool) -> int:
+    """Returns how many batches are trained on, a partial one if it is kept."""
+    if drop_remainder:
+        return size // batch_size
+    return number_of_batches(size, batch_size)
+
+
 def step_to_start(epoch: tf.Tensor, first_epoch: int, first_step: int):
     """Returns `first_step` in the first epoch and 0 in later ones, int64."""
     return tf.cast(tf.where(epoch == first_epoch, first_step, 0), tf.int64)
@@ -226,7 +238,9 @@ def check_batch_size(batch_size: int):
         )
 
 
-def check_start(size: int, batch_size: int, first_step: int):
+def check_start(
+    size: int, batch_size: int, first_step: int, drop_remainder: bool
+):
     """Checks that batches fit in an epoch, and the first one among them.
 
     Raises:
@@ -238,7 +252,7 @@ def check_start(size: int, batch_size: int, first_step: int):
             "`batch_size` must be at least 1 and at most the "
             f"{size} training examples. Received: batch_size={batch_size}"
         )
-    steps = number_of_batches(size, batch_size)
+    steps = steps_of_epoch(size, batch_size, drop_remainder)
     if not 0 <= first_step < steps:
         raise ValueError(
             "`first_step` must be at least 0 and below the number of steps "

@@ -168,8 +168,11 @@ def layout(
 
 
 @batches.training_steps.register
-def training_steps(source: Text, batch_size: int) -> int:
-    """Returns the number of segments in an epoch."""
+def training_steps(
+    source: Text, batch_size: int, drop_remainder: bool = False
+) -> int:
+    """Returns the number of segments in an epoch, all of one size."""
+    del drop_remainder
     return len(layout(source.train, batch_size, source.bptt)[0])
 
 
@@ -190,12 +193,14 @@ def training_batches(
     first_epoch: int = 0,
     first_step: int = 0,
     finished: bool = True,
+    drop_remainder: bool = False,
 ) -> tf.data.Dataset:
     """Returns the segments of all epochs; see `batches.training_batches`.
 
     A replica's rows are the streams `shard.rows(batch_size, replica)` in
     every step, and `keys` the hash of (seed, epoch, segment * batch_size +
-    stream). A later start costs nothing.
+    stream). A later start costs nothing. All segments are full, so that there
+    is no remainder to drop.
 
     Raises:
         ValueError: `batch_size` is below 1 or above the predictions,
@@ -206,6 +211,7 @@ def training_batches(
             f"`augment` must be False for text ({source.name}). "
             f"Received: augment={augment}"
         )
+    del drop_remainder
     inputs, labels, there = layout(source.train, batch_size, source.bptt)
     weights = there / there.sum(axis=(1, 2), keepdims=True)
     steps = len(inputs)
@@ -274,8 +280,7 @@ def read(turns, arrays, keys, shard: batches.Shard) -> tf.data.Dataset:
     with tf.device("CPU:0"):
         tensors = [tf.convert_to_tensor(array) for array in arrays]
     # Static, for compilers, unless the replicas differ in it.
-    even = num_streams % shard.num_replicas == 0
-    num_rows = num_streams // shard.num_replicas if even else None
+    num_rows = shard.equal_rows(num_streams)
 
     def segment(turn):
         step, replica = turn // shard.count, shard.first + turn % shard.count

@@ -30,7 +30,10 @@ class Optimizer(policy.WeightDecayPolicy):
     skipped: no variable, statistic, average or `effective_weight_decay`
     changes. `skipped_steps` counts it, and so does t. The gradient is looked
     at before it is clipped; of an accumulated one the mean, so that one bad
-    batch spoils the step it is part of and no other.
+    batch spoils the step it is part of and no other. Keras' own
+    `LossScaleOptimizer` looks before it hands gradients over, on several
+    replicas at the first one's alone: what it skips is not counted here, and
+    what is skipped here does not lower its scale.
 
     An algorithm fills in `step` and, where it needs them, `build`,
     `precondition`, `accumulate`, `second_moment`, `coefficients` and

@@ -15,11 +15,20 @@ class Carried:
         strategy: The `tf.distribute.Strategy` that made the model.
         model: Returns [logits, *states]; each state is [streams, units].
         streams: Of all replicas together, a multiple of their number.
+
+    Raises:
+        ValueError: The replicas do not divide `streams`, the batch size.
     """
 
     def __init__(self, strategy, model, streams):
+        replicas = strategy.num_replicas_in_sync
+        if streams % replicas:
+            raise ValueError(
+                f"`batch_size` must be divisible by the {replicas} replicas. "
+                f"Received: batch_size={streams}"
+            )
         self.strategy = strategy
-        self._rows = streams // strategy.num_replicas_in_sync
+        self._rows = streams // replicas
         with strategy.scope():
             self._variables = [
                 tf.Variable(
@@ -38,10 +47,23 @@ class Carried:
         """Returns the states of this replica, in replica context."""
         return [variable.read_value() for variable in self._variables]
 
-    def update(self, states):
-        """Keeps the states of this replica, in replica context."""
+    def of_replica(self, number):
+        """Returns the states of this process's replica number `number`."""
+        return [
+            self.strategy.experimental_local_results(value)[number]
+            for value in self._read()
+        ]
+
+    def update(self, states, condition=True):
+        """Keeps the states of this replica, in replica context.
+
+        Args:
+            states: [streams of the replica, units] each.
+            condition: A boolean; False leaves the states as they were.
+        """
         for variable, state in zip(self._variables, states, strict=True):
-            variable.assign(tf.cast(state, variable.dtype))
+            state = tf.cast(state, variable.dtype)
+            variable.assign(tf.where(condition, state, variable.read_value()))
 
     def reset(self):
         """Starts all streams anew, with zeros."""

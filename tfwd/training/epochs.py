@@ -111,6 +111,10 @@ class Epochs:
                 self._every.due(progress.step, time.monotonic()),
             )
             if self.stopped or is_due:
+                # Going on from weights that are no numbers would be in vain.
+                loop_lib.check_finite(
+                    {"weight_norm": _weight_norm(self.job)}, progress.step
+                )
                 self._save()
 
     def _finish_epoch(self, bar):
@@ -192,8 +196,8 @@ class Epochs:
         batches = self.job.local_batches(step - 1)
         local = strategy_lib.shard(self.job.strategy).count
         names = (
-            nonfinite.first_tensor(self.loop.replica_step, batch)
-            for batch in batches.take(local)
+            nonfinite.first_tensor(self.loop.replica_step, batch, replica)
+            for replica, batch in enumerate(batches.take(local))
         )
         name = next(filter(None, names), None) or "none that is left to see"
         return (
@@ -232,8 +236,12 @@ def _weights(job, step):
                 for factor in job.optimizer.weight_decay_factors
             ],
         ),
-        "weight_norm": measures.weight_norm(variables),
+        "weight_norm": _weight_norm(job),
     }
+
+
+def _weight_norm(job):
+    return measures.weight_norm(job.model.trainable_variables)
 
 
 def _progress_bar(job):

@@ -76,11 +76,14 @@ def _split(arguments):
     for text in remaining:
         name = text.lstrip("-")
         if text.startswith("-") and name == "flagfile":
-            files += [text, next(remaining, "")]
+            files.append(f"--flagfile={next(remaining, '')}")
         elif text.startswith("-") and name.startswith("flagfile="):
-            files.append(text)
+            files.append(f"--{name}")
         else:
             direct.append("--help" if text in _HELP else text)
+    if "--flagfile=" in files:
+        # absl would pass over it.
+        rules.refuse("flagfile", "must name a file", "")
     return files, direct
 
 
@@ -93,6 +96,12 @@ def _parsed(arguments):
         rest = values(["tfwd", *arguments])[1:]
     except flags.Error as error:
         raise ValueError(" ".join(str(error).split())) from None
+    except UnicodeDecodeError as error:
+        files = [each for each in arguments if each.startswith("--flagfile=")]
+        raise ValueError(
+            f"`--flagfile` must be text ({error.reason}). "
+            f"Received: {' '.join(files)}"
+        ) from None
     if rest:
         raise ValueError(
             "Every argument must be a flag, --name=value. "

@@ -29,6 +29,26 @@ def load(settings):
     )
 
 
+def training_steps(settings, source):
+    """Returns the training steps of an epoch, on TPUs of full batches."""
+    return data.training_steps(
+        source, settings.batch_size, drop_remainder=_drops(settings)
+    )
+
+
+def examples_of_epoch(settings, source):
+    """Returns how many training examples the batches of an epoch share.
+
+    No batch of a text is a partial one, as its streams are equally long, and
+    none of a TPU.
+    """
+    size, batch_size = source.size("train"), settings.batch_size
+    is_text = models.task(settings.model) == "language_model"
+    if size >= batch_size and (is_text or _drops(settings)):
+        return size - size % batch_size
+    return size
+
+
 def training_batches(settings, source, strategy, step):
     """Returns this process's batches from a step on, not yet distributed.
 
@@ -38,7 +58,7 @@ def training_batches(settings, source, strategy, step):
         strategy: The strategy of the run.
         step: Training steps since the start of the run.
     """
-    epoch, step = divmod(step, data.training_steps(source, settings.batch_size))
+    epoch, step = divmod(step, training_steps(settings, source))
     return data.training_batches(
         source,
         settings.batch_size,
@@ -48,6 +68,7 @@ def training_batches(settings, source, strategy, step):
         first_epoch=epoch,
         first_step=step,
         finished=not _finishes_on_device(),
+        drop_remainder=_drops(settings),
     )
 
 
@@ -97,6 +118,11 @@ def finisher(settings, source):
         return data.finish(source, batch, training and settings.augment)
 
     return finish
+
+
+def _drops(settings):
+    # A TPU compiles for one shape.
+    return settings.strategy == "tpu"
 
 
 @functools.cache

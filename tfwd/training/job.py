@@ -6,7 +6,6 @@ import pathlib
 import keras
 import tensorflow as tf
 
-from tfwd import data
 from tfwd import models
 from tfwd.training import build
 from tfwd.training import checkpoint
@@ -20,6 +19,7 @@ from tfwd.training import rules
 from tfwd.training import settings as settings_lib
 from tfwd.training import stored as stored_lib
 from tfwd.training import strategy as strategy_lib
+from tfwd.training import watchdog
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Job:
     @property
     def steps_per_epoch(self):
         """Training steps in an epoch."""
-        return data.training_steps(self.source, self.settings.batch_size)
+        return inputs.training_steps(self.settings, self.source)
 
     @property
     def task(self):
@@ -91,19 +91,25 @@ def prepare(settings, previous=None):
             the argument. Nothing has been written then.
     """
     optimizer_lib.check(settings)
+    # Made here only to be checked.
+    checkpoint.Every(settings.checkpoint_every)
     if settings.tensorboard:
         _check_tensorboard()
     is_chief = _is_chief(settings)
     if previous is None:
         folder = output.choose(settings) if is_chief else _of_chief(settings)
-        strategy = strategy_lib.create(settings)
+        # Workers that never come are waited for here.
+        with watchdog.Watchdog(settings.step_timeout):
+            strategy = strategy_lib.create(settings)
     else:
         folder, strategy = previous.folder, previous.strategy
     _seed(settings)
     _check_replicas(settings, strategy)
     source = inputs.load(settings)
     strategy_lib.check_batches(
-        strategy, settings.batch_size, source.size("train")
+        strategy,
+        settings.batch_size,
+        inputs.examples_of_epoch(settings, source),
     )
     # Made here only to be checked.
     inputs.training_batches(settings, source, strategy, step=0)
@@ -114,7 +120,7 @@ def prepare(settings, previous=None):
         restores = max(restores, stored.progress.restores)
     plan = optimizer_lib.plan(
         settings,
-        data.training_steps(source, settings.batch_size),
+        inputs.training_steps(settings, source),
         learning_rate_factor=0.5**restores,
     )
     built = build.build(settings, strategy, source, plan)

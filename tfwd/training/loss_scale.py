@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 _INITIAL_SCALE = 2.0**15
+_SMALLEST_SCALE = 1.0
 _STEPS_BETWEEN_DOUBLINGS = 2000
 
 
@@ -46,13 +47,24 @@ class DynamicLossScale:
         ]
 
     def update(self, skipped):
-        """Adapts the scale to a step, given whether it was skipped, a bool."""
+        """Adapts the scale to a step.
+
+        Args:
+            skipped: Whether the step was skipped, a boolean tensor.
+
+        Returns:
+            Whether it was skipped although the scale cannot become smaller:
+            the gradients themselves are not finite.
+        """
         scale = ops.convert_to_tensor(self.scale)
         good_steps = ops.convert_to_tensor(self.good_steps) + 1
         grows = good_steps >= _STEPS_BETWEEN_DOUBLINGS
+        # Before the assignment, behind which the variable may be read anew.
+        is_in_vain = ops.logical_and(skipped, scale <= _SMALLEST_SCALE)
         factor = ops.where(skipped, 0.5, ops.where(grows, 2.0, 1.0))
-        self.scale.assign(ops.maximum(scale * factor, 1.0))
+        self.scale.assign(ops.maximum(scale * factor, _SMALLEST_SCALE))
         changed = ops.logical_or(skipped, grows)
         self.good_steps.assign(
             ops.where(changed, ops.zeros_like(good_steps), good_steps)
         )
+        return is_in_vain

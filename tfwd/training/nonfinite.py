@@ -6,7 +6,7 @@ import tensorflow as tf
 from tfwd.models import dropout
 
 
-def first_tensor(step, batch):
+def first_tensor(step, batch, replica=0):
     """Names the first tensor of a training step that is not finite.
 
     In the order in which a step computes them: trainable variables, inputs,
@@ -16,18 +16,20 @@ def first_tensor(step, batch):
     Args:
         step: A `step.Step` with the weights before the step in question.
         batch: The `Batch` of one replica.
+        replica: Its number among those of this process.
 
     Returns:
         A name such as "gradient of conv1/kernel", or None.
     """
-    for name, tensor in _tensors(step, batch):
+    for name, tensor in _tensors(step, batch, replica):
         if tensor is not None and not _is_finite(tensor):
             return name
     return None
 
 
-def _tensors(step, batch):
+def _tensors(step, batch, replica):
     model = step.model
+    states = step.carried.of_replica(replica) if step.carried else None
     for variable in model.trainable_variables:
         yield f"variable {variable.path}", variable.value
     batch = step.finish(batch, True)
@@ -36,13 +38,13 @@ def _tensors(step, batch):
         model.inputs, [layer.output for layer in model.layers]
     )
     with keras.StatelessScope(), dropout.keyed(batch.keys):
-        values = outputs(step.inputs(batch), training=True)
+        values = outputs(step.inputs(batch, states), training=True)
     for layer, value in zip(model.layers, values, strict=True):
         for each in keras.tree.flatten(value):
             yield f"output of {layer.name}", each
     with keras.StatelessScope(), dropout.keyed(batch.keys):
         with tf.GradientTape() as tape:
-            loss = step.forward(batch).loss
+            loss = step.forward(batch, states=states).loss
         gradients = tape.gradient(
             loss, [v.value for v in model.trainable_variables]
         )

@@ -55,7 +55,7 @@ def choose(settings, now=None):
     """
     if settings.output_dir is None:
         return Folder(_fresh(settings, now or datetime.datetime.now()))
-    path = pathlib.Path(settings.output_dir).expanduser()
+    path = _expanded(settings.output_dir)
     if path.exists() and not path.is_dir():
         rules.refuse("output_dir", "must be a folder", path)
     if (path / FLAGS).is_file():
@@ -117,8 +117,25 @@ def _fresh(settings, now):
     return path
 
 
+def _expanded(text):
+    """The path, which is one that the system can look up."""
+    try:
+        path = pathlib.Path(text).expanduser()
+        path.exists()
+    # RuntimeError: ~ of a user that there is not.
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        rules.refuse("output_dir", f"must be a folder ({reason})", text)
+    return path
+
+
 def _check_same(settings, path):
-    lines = (path / FLAGS).read_text(encoding="utf-8").splitlines()
+    try:
+        lines = (path / FLAGS).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        rules.refuse(
+            "output_dir", f"must hold a readable {FLAGS} ({error})", path
+        )
     differences = [
         f"--{name}={there}, not --{name}={here}"
         for name, there, here in flagfile.differences(settings, lines)

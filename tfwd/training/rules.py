@@ -7,6 +7,9 @@ import typing
 
 from tfwd import models
 
+# Above what any count is; numbers of steps made of it are int64 in TensorFlow.
+_LARGEST = 2**32
+
 
 def check(settings):
     """Checks every field of `settings`, then those that depend on others.
@@ -41,10 +44,12 @@ def _check(field, kind, value):
             isinstance(one, bool) and kind is not bool
         ):
             refuse(field.name, f"must be {(element or kind).__name__}", one)
-        if isinstance(one, str) and (one != one.strip() or "\n" in one):
+        if isinstance(one, str) and (
+            not one.isprintable() or one != one.strip() or not one
+        ):
             refuse(
                 field.name,
-                "must be one line without blanks around it",
+                "must be one line of text without blanks around it",
                 repr(one),
             )
         _check_range(field, one)
@@ -58,6 +63,8 @@ def _check_range(field, value):
         refuse(
             field.name, f"must be one of {', '.join(limits['choices'])}", value
         )
+    if type(value) is int and value >= _LARGEST:
+        refuse(field.name, f"must be below {_LARGEST}", value)
     if isinstance(value, float) and not math.isfinite(value):
         refuse(field.name, "must be finite", value)
     for word, broken in (

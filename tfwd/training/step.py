@@ -76,10 +76,10 @@ class Step:
             self.optimizer.apply(gradients, variables)
             skipped = self._skipped_steps() > before
         if self.carried:
-            self.carried.update(forward.states)
+            # Those before a loss that is no number show where it came from.
+            self.carried.update(forward.states, tf.math.is_finite(forward.loss))
         if self.loss_scale:
-            self.loss_scale.update(skipped)
-            skipped = tf.constant(False)
+            skipped = self.loss_scale.update(skipped)
         head = tf.stack([forward.loss, tf.cast(skipped, tf.float32)])
         return tf.concat([head, forward.sums], 0)
 
@@ -91,13 +91,19 @@ class Step:
             self.carried.update(forward.states)
         return forward.sums
 
-    def forward(self, batch, training=True):
+    def forward(self, batch, training=True, states=None):
         """Runs the model and its loss on a finished batch.
+
+        Args:
+            batch: A `Batch`.
+            training: Whether it is a training step.
+            states: The recurrent states before it; None: those carried.
 
         Returns:
             A `Forward`; the penalties of layers are part of the loss alone.
         """
-        outputs = self.model(self.inputs(batch), training=training)
+        inputs = self.inputs(batch, states)
+        outputs = self.model(inputs, training=training)
         logits, *states = outputs if self.carried else [outputs]
         losses = keras.ops.sparse_categorical_crossentropy(
             batch.labels, tf.cast(logits, tf.float32), from_logits=True
@@ -121,8 +127,10 @@ class Step:
     def _skipped_steps(self):
         return tf.convert_to_tensor(self.optimizer.skipped_steps)
 
-    def inputs(self, batch):
-        """Returns what the model takes."""
-        if self.carried:
-            return [batch.inputs, *self.carried.values()]
-        return batch.inputs
+    def inputs(self, batch, states=None):
+        """Returns what the model takes; arguments as in `forward`."""
+        if not self.carried:
+            return batch.inputs
+        if states is None:
+            states = self.carried.values()
+        return [batch.inputs, *states]

@@ -47,10 +47,7 @@ def test_private_state_is_where_it_was():
     optimizer.build([variable])
     assert optimizer.schedule_step() is optimizer._iterations
     assert optimizer.model_variables() == [variable]
-    for of_each in (
-        "_accumulated_gradients",
-        "_model_variables_moving_average",
-    ):
-        assert len(getattr(optimizer, of_each)) == 1
+    assert len(optimizer._accumulated_gradients) == 1
+    assert len(optimizer._model_variables_moving_average) == 1
     if keras.backend.backend() == "tensorflow":
         assert optimizer._distribution_strategy.num_replicas_in_sync == 1

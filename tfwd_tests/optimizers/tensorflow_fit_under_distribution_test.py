@@ -1,26 +1,14 @@
-"""`fit` and loops under `tf.distribute`, where one replica's batch is bad.
+"""One replica's batch is bad: both skip the step, in loops and in `fit`."""
 
-Also what Keras 3.15 itself does in `fit` there: an optimizer cannot see it.
-When one of those tests fails, Keras has changed, and the README with it.
-"""
-
-import contextlib
 import functools
-import json
-import os
-import pathlib
-import socket
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
-import tfwd
 from tfwd_tests.kfac import training
 from tfwd_tests.optimizers import harness
+from tfwd_tests.optimizers import mirrored_fit
 from tfwd_tests.optimizers import replicas
 from tfwd_tests.optimizers import table
 from tfwd_tests.optimizers import transforms
@@ -136,45 +124,11 @@ def test_bad_row_of_an_embedding_on_one_replica_skips_the_step():
     assert copies(make.made.skipped_steps) == [1, 1]
 
 
-def linear(optimizer, scope, **settings):
-    """Returns a model whose kernel has the mean of a batch as its gradient."""
-    with scope:
-        model = keras.Sequential(
-            [keras.Input((2,)), keras.layers.Dense(1, use_bias=False)]
-        )
-        model.layers[0].kernel.assign([[1.0], [-2.0]])
-        model.compile(
-            optimizer(),
-            loss=lambda _, output: keras.ops.mean(output, -1),
-            **settings,
-        )
-    return model
-
-
-def plain_sgd():
-    return tfwd.SGD(0.5, momentum=0.0)
-
-
-def mirrored(optimizer=plain_sgd, **settings):
-    return linear(optimizer, replicas.strategy().scope(), **settings)
-
-
-def examples(rows):
-    """Returns inputs [rows, 2] and targets that are not looked at."""
-    x = np.random.default_rng(0).normal(size=(rows, 2)).astype("float32")
-    return x, np.zeros(rows, "float32")
-
-
-def fit(model, x, y, batch_size):
-    model.fit(x, y, batch_size=batch_size, shuffle=False, verbose=0)
-    return model.get_weights()[0][:, 0]
-
-
 def test_fit_skips_the_batch_that_is_bad_on_one_replica():
-    x, y = examples(12)
+    x, y = mirrored_fit.examples(12)
     x[7] = np.nan  # The second batch is of rows 4 to 7, two per replica.
-    model = mirrored()
-    actual = fit(model, x, y, 4)
+    model = mirrored_fit.mirrored()
+    actual = mirrored_fit.fit(model, x, y, 4)
     good = x[:4].mean(0) + x[8:].mean(0)
     expected = np.array([1.0, -2.0]) - 0.5 * good
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
@@ -188,12 +142,13 @@ def test_keras_315_lowers_the_loss_scale_for_the_first_replica_alone(
     row, skipped, scale
 ):
     """Rows 4 and 5 are the first replica's: there Keras skips, and halves."""
-    x, y = examples(12)
+    x, y = mirrored_fit.examples(12)
     x[row] = np.inf
-    model = mirrored(
-        lambda: keras.optimizers.LossScaleOptimizer(plain_sgd(), 1024.0)
+    sgd = mirrored_fit.plain_sgd
+    model = mirrored_fit.mirrored(
+        lambda: keras.optimizers.LossScaleOptimizer(sgd(), 1024.0)
     )
-    actual = fit(model, x, y, 4)
+    actual = mirrored_fit.fit(model, x, y, 4)
     good = x[:4].mean(0) + x[8:].mean(0)
     expected = np.array([1.0, -2.0]) - 0.5 * good
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
@@ -203,160 +158,20 @@ def test_keras_315_lowers_the_loss_scale_for_the_first_replica_alone(
 
 
 def test_fit_with_kfac_skips_the_batch_that_is_bad_on_one_replica():
-    x, y = training.examples(4 * training.BATCH)
+    x, y = (np.split(array, 4) for array in training.examples(64))
     with replicas.strategy().scope():
         model = training.compiled(factor_every=2)
-    training.fit(model, (x[: 2 * training.BATCH], y[: 2 * training.BATCH]))
+    for batch in (0, 1):
+        training.step(model, x[batch], y[batch])
     weights = model.get_weights()
-    bad = x[2 * training.BATCH :].copy()
-    bad[training.BATCH - 1] = np.nan
-    labels = y[2 * training.BATCH :]
+    bad = x[2].copy()
+    bad[-1] = np.nan
     with pytest.warns(UserWarning, match="dropped_statistics"):
-        training.step(model, bad[: training.BATCH], labels[: training.BATCH])
+        training.step(model, bad, y[2])
     for one, other in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(one, other)
     assert copies(model.optimizer.skipped_steps) == [1, 1]
     assert model.optimizer.events()["skipped_steps"] == 1
-    training.step(model, bad[training.BATCH :], labels[training.BATCH :])
+    training.step(model, x[3], y[3])
     assert np.all(np.isfinite(model.get_weights()[0]))
     assert training.error(model, weights) > 0
-
-
-def test_keras_315_fits_an_uneven_last_batch_to_the_mean_of_replica_means():
-    """Of 95 examples the last batch has 31: 16 and 15."""
-    x, y = examples(95)
-    actual = fit(mirrored(), x, y, 32)
-    means = x[:32].mean(0) + x[32:64].mean(0)
-    means += (x[64:80].mean(0) + x[80:].mean(0)) / 2
-    expected = np.array([1.0, -2.0]) - 0.5 * means
-    np.testing.assert_allclose(actual, expected, rtol=1e-5)
-    single = fit(linear(plain_sgd, contextlib.nullcontext()), x, y, 32)
-    assert np.abs(actual - single).max() > 1e-4
-
-
-REFUSED = {
-    "several_steps_per_execution": ({"steps_per_execution": 2}, 4),
-    "jit_compile": ({"jit_compile": True}, 4),
-    "uneven_first_batch": ({}, 5),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_keras_315_cannot_fit_on_two_replicas_with(name):
-    settings, batch_size = REFUSED[name]
-    model = mirrored(**settings)
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        fit(model, *examples(20), batch_size)
-
-
-WORKER = """
-import sys
-import keras
-import numpy as np
-import tensorflow as tf
-import tfwd
-
-strategy = tf.distribute.MultiWorkerMirroredStrategy()
-worker = strategy.cluster_resolver.task_id
-x, y = np.ones((4, 2), "float32"), np.zeros((4, 1), "float32")
-
-
-def model_with(optimizer):
-    model = keras.Sequential(
-        [keras.Input((2,)), keras.layers.Dense(1, use_bias=False)]
-    )
-    model.layers[0].kernel.assign([[1.0], [-2.0]])
-    model.compile(optimizer, "mse")
-    return model
-
-
-def error_of(function):
-    try:
-        function()
-    except ValueError as error:
-        return str(error).replace(chr(10), " ")
-    return "none"
-
-
-with strategy.scope():
-    model = model_with(tfwd.SGD(0.5, momentum=0.0))
-    other = model_with(tfwd.KFAC())
-    tfwd.kfac.attach(other)
-    model.optimizer.build(model.trainable_variables)
-
-
-@tf.function
-def step(slope):
-    def replica_step():
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(slope * model.layers[0].kernel)
-        variables = model.trainable_variables
-        model.optimizer.apply(tape.gradient(loss, variables), variables)
-
-    strategy.run(replica_step)
-
-
-step(tf.constant([[0.25], [0.5]]))
-step(tf.constant([[np.nan if worker else 1.0], [1.0]]))
-step(tf.constant([[0.25], [0.5]]))
-print("weights", *model.get_weights()[0][:, 0])
-print("skipped", model.optimizer.skipped_steps.numpy())
-print("kfac", error_of(lambda: other.fit(x, y, verbose=0)))
-print("keras", error_of(lambda: model.fit(x, y, verbose=0)))
-"""
-
-
-def test_two_workers_skip_together_and_fit_fails_in_keras_315_and_in_kfac():
-    """`fit` fails before it reads anything of an optimizer, so that one that
-    is not attached to the model cannot say it more clearly."""
-    outputs = on_two_workers(WORKER)
-    for lines in outputs:
-        # Two workers' gradients, twice: 1 − 0.5·4·0.25 and −2 − 0.5·4·0.5.
-        assert lines["weights"] == "0.5 -3.0"
-        assert lines["skipped"] == "1"
-        assert lines["kfac"] == (
-            "`fit` of Keras 3.15 cannot run under "
-            "MultiWorkerMirroredStrategy; use a loop of your own or "
-            "`python -m tfwd.train --strategy=multi_worker`. "
-            "Received: 2 workers"
-        )
-        assert "unsupported type" in lines["keras"]
-        assert "PerReplica" in lines["keras"]
-
-
-def on_two_workers(program):
-    """Returns for each worker what it printed, {first word: the rest}."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
-    root = pathlib.Path(tfwd.__file__).parents[1]
-    workers = []
-    for index in range(2):
-        task = {"type": "worker", "index": index}
-        config = {"cluster": {"worker": addresses}, "task": task}
-        environment = os.environ | {
-            "TF_CONFIG": json.dumps(config),
-            "PYTHONPATH": str(root),
-        }
-        workers.append(
-            subprocess.Popen(
-                [sys.executable, "-c", program],
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-    try:
-        outputs = [worker.communicate(timeout=120) for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-    for worker, (_, errors) in zip(workers, outputs, strict=True):
-        assert worker.returncode == 0, errors[-3000:]
-    return [
-        dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
-        for text, _ in outputs
-    ]

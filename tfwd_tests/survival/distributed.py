@@ -23,7 +23,8 @@ OPTIMIZERS = {
     name: dict(learning_rate=rate)
     for name, rate in {
         **dict.fromkeys(optimizer_lib.OPTIMIZERS, 1e-3),
-        **dict.fromkeys(("adai", "adaiw", "adais", "padam"), 1e-2),
+        **dict.fromkeys(("sgd", "sgdw", "sgds", "kfac", "padam"), 1e-2),
+        **dict.fromkeys(("adai", "adaiw", "adais"), 1e-2),
     }.items()
 }
 OPTIMIZERS["kfac"] |= dict(damping=0.1, factor_every=4, inverse_every=8)
@@ -62,7 +63,11 @@ def network():
     return keras.Sequential(
         [
             keras.Input((8, 8, 3)),
-            keras.layers.Conv2D(6, 3, strides=2, name="convolution"),
+            # A bias before a normalization has no gradient but roundings,
+            # which Adam divides by their size.
+            keras.layers.Conv2D(
+                6, 3, strides=2, use_bias=False, name="convolution"
+            ),
             keras.layers.BatchNormalization(synchronized=True, name="norm"),
             keras.layers.ReLU(name="relu"),
             keras.layers.Flatten(name="flatten"),

@@ -67,7 +67,7 @@ def test_full_disk_is_a_message_and_leaves_the_last_checkpoint(tmp_path):
     os.kill(process.pid, signal.SIGTERM)
     assert processes.finish(process) == 143
 
-    process = runs.start(tmp_path / "a", *arguments, largest_file=4096)
+    process = runs.start(tmp_path / "a", *arguments, largest_file=12_000)
     assert processes.finish(process) == 1
     (line,) = [
         line

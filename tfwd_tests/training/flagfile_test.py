@@ -103,15 +103,35 @@ def test_unreadable_flags_are_one_line(arguments, names):
     assert "\n" not in str(error.value)
 
 
-def test_first_difference_names_the_flag_and_both_values():
+def test_differences_name_each_flag_with_both_values():
     settings = flagfile.parse(EVERYTHING)
     lines = flagfile.lines(settings)
-    assert flagfile.first_difference(settings, lines) is None
-    other = dataclasses.replace(settings, ema_momentum=None, epochs=3)
-    assert flagfile.first_difference(other, lines) == ("epochs", "30", "3")
-    fewer = dataclasses.replace(settings, ema_momentum=None)
-    assert flagfile.first_difference(fewer, lines) == (
-        "ema_momentum",
-        "0.999",
-        "<unset>",
+    assert flagfile.differences(settings, lines) == []
+    other = dataclasses.replace(
+        settings,
+        ema_momentum=None,
+        epochs=3,
+        exclude_from_weight_decay=("@bias",),
     )
+    assert flagfile.differences(other, lines) == [
+        ("epochs", "30", "3"),
+        ("exclude_from_weight_decay", "@bias,logits/.*, #x", "@bias"),
+        ("ema_momentum", "0.999", "<unset>"),
+    ]
+
+
+def test_how_a_run_is_carried_out_makes_no_other_run_of_it():
+    settings = flagfile.parse(EVERYTHING)
+    moved = dataclasses.replace(
+        settings,
+        strategy="mirrored",
+        num_devices=2,
+        data_dir="elsewhere",
+        output_dir="elsewhere",
+        resume="must",
+        checkpoint_every="5",
+        keep_checkpoints=9,
+        step_timeout=60.0,
+        tensorboard=True,
+    )
+    assert flagfile.differences(moved, flagfile.lines(settings)) == []

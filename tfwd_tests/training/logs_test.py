@@ -27,11 +27,39 @@ def test_rows_are_on_disk_at_once_with_all_digits(tmp_path):
     assert path.read_text().splitlines()[0] == ",".join(logs.COLUMNS)
 
 
-def test_existing_file_is_not_overwritten(tmp_path):
+@pytest.mark.parametrize("kept", [0, 1, 3])
+def test_rows_of_the_checkpoint_stay_and_later_ones_are_replaced(
+    tmp_path, kept
+):
     path = tmp_path / "metrics.csv"
-    path.write_text("mine")
-    with pytest.raises(FileExistsError):
-        logs.MetricsFile(path)
+    for rows, epochs in ((0, (1, 2, 3)), (kept, (8, 9))):
+        file = logs.MetricsFile(path, rows=rows)
+        for epoch in epochs:
+            file.append(ROW | {"epoch": epoch})
+        file.close()
+    epochs = [row["epoch"] for row in logs.read(path)]
+    assert epochs == [*(1, 2, 3)[:kept], 8, 9]
+
+
+def test_torn_row_behind_those_of_the_checkpoint_is_dropped(tmp_path):
+    path = tmp_path / "metrics.csv"
+    file = logs.MetricsFile(path)
+    file.append(ROW)
+    file.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"24,2,0.")
+    logs.MetricsFile(path, rows=1).close()
+    assert path.read_bytes() == whole
+
+
+def test_text_has_the_columns_of_images_and_perplexities():
+    assert logs.columns("classification") == logs.COLUMNS
+    assert logs.columns("language_model") == (
+        *logs.COLUMNS,
+        "train_perplexity",
+        "validation_perplexity",
+        "test_perplexity",
+    )
 
 
 def test_unknown_column_is_an_error(tmp_path):
@@ -58,6 +86,7 @@ def test_description_lists_decayed_and_excluded_paths():
                 model,
                 optimizer,
                 "test_accuracy",
+                1234.5,
             )
         )
     )
@@ -69,6 +98,8 @@ def test_description_lists_decayed_and_excluded_paths():
     assert described["optimizer"]["class_name"] == "SGDS"
     assert described["versions"]["tfwd"] == "1.2.3"
     assert described["best_by"] == "test_accuracy"
+    assert described["input_examples_per_second"] == 1234.5
+    assert described["registration"] is None
 
 
 def test_tensorboard_holds_the_numbers_of_the_row(tmp_path):
@@ -89,10 +120,22 @@ def test_tensorboard_holds_the_numbers_of_the_row(tmp_path):
 
 
 def test_table_has_a_line_per_split_and_the_norm():
-    text = logs.table({"train": (0.25, 1.0), "test": (0.5, 0.75)}, 5.0)
+    rows = {
+        "train": {"loss": 0.25, "accuracy": 1.0},
+        "test": {"loss": 0.5, "accuracy": 0.75},
+    }
+    text = logs.table(rows, 5.0)
     assert [line.split() for line in text.splitlines()] == [
         ["loss", "accuracy"],
         ["train", "0.2500", "1.0000"],
         ["test", "0.5000", "0.7500"],
         ["weight", "norm", "5.0000"],
     ]
+
+
+def test_columns_of_the_table_stand_under_their_names():
+    rows = {"test": {"loss": 2.0, "accuracy": 0.5, "perplexity": 12345.678}}
+    head, line, _ = logs.table(rows, 5.0).splitlines()
+    assert head.split() == ["loss", "accuracy", "perplexity"]
+    for name, text in (("loss", "2.0000"), ("perplexity", "12345.6780")):
+        assert head.index(name) + len(name) == line.index(text) + len(text)

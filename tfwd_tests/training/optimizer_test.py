@@ -84,10 +84,10 @@ def test_keras_arguments_arrive():
         use_ema=True,
         ema_momentum=0.9,
         ema_overwrite_frequency=7,
-        gradient_accumulation_steps=3,
         loss_scale_factor=8.0,
     )
-    config = planned(**given).create().get_config()
+    config = planned(**given, accumulation_steps=3).create().get_config()
+    assert config["gradient_accumulation_steps"] == 3
     assert {name: config[name] for name in given} == given
 
 
@@ -192,6 +192,44 @@ def test_weight_decay_schedule_is_a_factor_that_starts_at_one():
 def test_adabound_measures_its_schedule_against_the_unwarmed_rate():
     plan = planned(optimizer="adabound", learning_rate=0.01, warmup_epochs=1.0)
     assert plan.create().get_config()["initial_learning_rate"] == 0.01
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"learning_rate": 1.0},
+        {},
+        {"learning_rate": 1.0, "schedule": "step", "decay_epochs": (1,)},
+        {"learning_rate": 1.0, "schedule": "cosine", "warmup_epochs": 1.0},
+        {"learning_rate": 1.0, "scaling_rule": "lr", "batch_size": 256},
+    ],
+    ids=str,
+)
+def test_factor_multiplies_the_rate_of_every_step_and_no_decay(settings):
+    whole, halved = (
+        optimizer_lib.plan(
+            settings_lib.Settings(weight_decay=0.1, epochs=3, **settings),
+            10,
+            learning_rate_factor=factor,
+        )
+        for factor in (1.0, 0.5)
+    )
+    steps = (1, 5, 11, 29)
+    halves = [value / 2 for value in values(whole.learning_rate, steps)]
+    assert values(halved.learning_rate, steps) == pytest.approx(halves)
+    assert halved.weight_decay == whole.weight_decay
+    assert halved.weight_decay_factor == whole.weight_decay_factor
+
+
+def test_adabound_measures_the_halved_rate_against_the_whole_one():
+    plan = optimizer_lib.plan(
+        settings_lib.Settings(optimizer="adabound", learning_rate=0.01),
+        10,
+        learning_rate_factor=0.5,
+    )
+    config = plan.create().get_config()
+    assert config["initial_learning_rate"] == 0.01
+    assert config["learning_rate"] == pytest.approx(0.005)
 
 
 def test_unmatched_pattern_is_refused_when_the_optimizer_is_built():

@@ -40,7 +40,7 @@ from tfwd.training import settings as settings_lib
         ("weight_decay_multiplier", ("bias",), "factor"),
         ("weight_decay_multiplier", ("bias=x",), "factor"),
         ("weight_decay_multiplier", ("bias=-1",), "factor"),
-        ("gradient_accumulation_steps", 1, "at least 2"),
+        ("accumulation_steps", 1, "at least 2"),
         ("curvature", "hessian", "one of fisher, gauss_newton, empirical"),
         ("damping", 0.0, "above 0"),
         ("damping_mode", "none", "one of factored, eigen"),

@@ -1,0 +1,400 @@
+"""Bad input: one line, exit code 2, and not one byte written."""
+
+import json
+import pathlib
+import shutil
+
+import keras
+import pytest
+
+from tfwd import train
+from tfwd.training import flagfile
+from tfwd.training import job as job_lib
+
+TINY = ["--hidden_layers=0", "--epochs=1", "--train_fraction=0.1"]
+TWO_REPLICAS = ["--strategy=mirrored", "--num_devices=2"]
+HOSTS = ["--strategy=multi_worker", "--worker_hosts=a:1,b:2"]
+PTB = ["--dataset=ptb", "--data_dir=text", "--model=lstm", "--hidden_units=2"]
+KNOWN = "a b c d\n" * 20
+
+
+@pytest.fixture(autouse=True)
+def in_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # So that what the binary sets is undone as well.
+    monkeypatch.setenv("TF_CONFIG", "")
+    monkeypatch.delenv("TF_CONFIG")
+
+
+def contents():
+    """What is in the working folder: bytes of files, None for folders."""
+    return {
+        path: path.read_bytes() if path.is_file() else None
+        for path in pathlib.Path().rglob("*")
+    }
+
+
+def check_refused(capsys, arguments, *words):
+    """Asserts exit code 2, one line with all `words`, and nothing written."""
+    before = contents()
+    capsys.readouterr()
+    code = train.main(arguments)
+    captured = capsys.readouterr()
+    assert code == 2
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1 and captured.err.endswith("\n")
+    for word in words:
+        assert word in captured.err
+    assert contents() == before
+
+
+def write(path, text=""):
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+def in_folder(*arguments):
+    return [*arguments, "--output_dir=a"]
+
+
+def named(value):
+    """The id of a row of the tables below: its first flags."""
+    return ",".join(value[:3]) if value and value[0].startswith("-") else ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--no_such_flag"], ["no_such_flag"]),
+        (["train"], ["Received: train"]),
+        (["--epochs=many"], ["--epochs", "many"]),
+        (["--epochs="], ["--epochs="]),
+        (["--batch_size=1e3"], ["--batch_size", "1e3"]),
+        (["--epochs=0"], ["--epochs", "at least 1", "0"]),
+        (["--epochs=9999999999"], ["--epochs", "below 4294967296"]),
+        (["--seed=-1"], ["--seed", "at least 0", "-1"]),
+        (["--flagfile=none"], ["flagfile", "none"]),
+        (["--flagfile="], ["--flagfile", "must name a file"]),
+        (["--mode=test"], ["--mode", "train, eval", "test"]),
+        (["--checkpoint_every=often"], ["--checkpoint_every", "600s", "often"]),
+        (["--checkpoint_every=0"], ["--checkpoint_every", "600s", "0"]),
+        (["--checkpoint_every=-5s"], ["--checkpoint_every", "600s", "-5s"]),
+        (["--keep_checkpoints=0"], ["--keep_checkpoints", "at least 1", "0"]),
+        (["--on_nan=ignore"], ["--on_nan", "stop, restore", "ignore"]),
+        (["--step_timeout=0"], ["--step_timeout", "above 0", "0.0"]),
+        (["--step_timeout=nan"], ["--step_timeout", "finite", "nan"]),
+        (["--resume=maybe"], ["--resume", "auto, never, must", "maybe"]),
+        (["--learning_rate=-1"], ["--learning_rate", "at least 0", "-1"]),
+        (["--weight_decay=-1"], ["--weight_decay", "at least 0", "-1"]),
+        (["--epsilon=-1"], ["--epsilon", "at least 0", "-1"]),
+        (["--optimizer=sgd", "--momentum=1"], ["--momentum", "below 1"]),
+        (["--optimizer=adamx"], ["--optimizer", "sgd, sgdw", "adamx"]),
+        (["--momentum=0.9"], ["--momentum", "--optimizer=adams", "0.9"]),
+        (["--damping=1"], ["--damping", "--optimizer=adams", "1.0"]),
+        (["--cold_start"], ["--cold_start", "--optimizer=kfac", "True"]),
+        (["--optimizer=kfac", "--kl_clip=0"], ["--kl_clip", "above 0", "0"]),
+        (["--optimizer=padam", "--partial=2"], ["partial", "0.5]", "2.0"]),
+        (
+            ["--optimizer=sgd", "--momentum=0", "--nesterov"],
+            ["nesterov", "momentum > 0", "momentum=0.0"],
+        ),
+        (["--accumulation_steps=1"], ["--accumulation_steps", "at least 2"]),
+        (["--loss_scale_factor=0"], ["--loss_scale_factor", "above 0"]),
+        (["--ema_momentum=0.9"], ["--ema_momentum", "needs --use_ema", "0.9"]),
+        (["--clipnorm=1", "--clipvalue=2"], ["--clipvalue", "--clipnorm", "2"]),
+        (["--weight_decay_mode=l3"], ["--weight_decay_mode", "stable", "l3"]),
+        (
+            ["--exclude_from_weight_decay="],
+            ["--exclude_from", "one line", "''"],
+        ),
+        (["--exclude_from_weight_decay=["], ["expressions", "'['"]),
+        (["--exclude_from_weight_decay=@all"], ["@norm", "@all"]),
+        (
+            ["--exclude_from_weight_decay=nothing"],
+            ["pattern", "nothing", "logits/kernel"],
+        ),
+        (["--weight_decay_multiplier=bias"], ["_multiplier", "factor", "bias"]),
+        (["--decay_epochs=a"], ["--decay_epochs", "whole", "=a"]),
+        (["--decay_epochs=5,3"], ["--decay_epochs", "increasing", "5,3"]),
+        (["--warmup_epochs=31"], ["--warmup_epochs", "--epochs=30", "31"]),
+        (
+            ["--schedule=cosine_restarts", "--restart_epochs=0.01"],
+            ["--restart_epochs", "one step", "0.01"],
+        ),
+        (["--dataset=svhn"], ["--dataset", "cifar100", "svhn"]),
+        (["--dataset=mnist"], ["data_dir", "tfwd.data.prepare", "None"]),
+        (
+            ["--dataset=mnist", "--data_dir=empty"],
+            ["data_dir", "empty", "tfwd.data.prepare", "tfds build"],
+        ),
+        (
+            ["--dataset=imagenet2012", "--data_dir=empty"],
+            ["data_dir", "tfds build imagenet2012", "empty"],
+        ),
+        (["--num_validation=1437"], ["num_validation", "1437"]),
+        (["--train_fraction=0"], ["--train_fraction", "above 0", "0.0"]),
+        (["--augment"], ["augment", "True"]),
+        (["--batch_size=2000"], ["--batch_size", "1437", "2000"]),
+        (["--eval_batch_size=0"], ["--eval_batch_size", "at least 1", "0"]),
+        (["--model=vit"], ["--model", "vgg16", "vit"]),
+        (["--model=vgg11"], ["vgg11", "32", "(8, 8, 1)"]),
+        (["--width=0"], ["--width", "above 0", "0.0"]),
+        (["--dropout=0.5"], ["dropout", "mlp", "0.5"]),
+        (["--dropout=1"], ["--dropout", "below 1", "1.0"]),
+        (["--convention=he2015"], ["--convention", "zhang2019", "he2015"]),
+        (["--dtype_policy=float16"], ["--dtype_policy", "mixed_", "float16"]),
+        (["--hidden_layers=-1"], ["--hidden_layers", "at least 0", "-1"]),
+        (["--model_file=a.keras"], ["--model_file", "--mode=eval", "a.keras"]),
+    ],
+    ids=named,
+)
+def test_flag_that_breaks_a_rule_is_refused(capsys, arguments, words):
+    check_refused(capsys, in_folder(*arguments), *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--strategy=magic"], ["--strategy", "mirrored", "magic"]),
+        (
+            ["--strategy=parameter_server"],
+            ["--strategy", "asynchronous", "=parameter_server"],
+        ),
+        (["--num_devices=2"], ["--num_devices", "--strategy=mirrored", "2"]),
+        (["--virtual_cpus=2"], ["--virtual_cpus", "--strategy=mirrored", "2"]),
+        (
+            ["--strategy=mirrored", "--num_devices=99"],
+            ["--num_devices", "at most", "99"],
+        ),
+        ([*TWO_REPLICAS, "--jit_compile"], ["--jit_compile", "one replica"]),
+        (
+            [*TWO_REPLICAS, "--batch_size=3"],
+            ["--batch_size", "divisible", "2 replicas", "3"],
+        ),
+        (
+            [*TWO_REPLICAS, "--batch_size=1436"],
+            ["--batch_size", "last batch", "1436"],
+        ),
+        (["--strategy=tpu"], ["--tpu", "a TPU that answers", "local"]),
+        (
+            ["--strategy=tpu", "--tpu=grpc://localhost:1"],
+            ["--tpu", "a TPU that answers", "refused", "localhost:1"],
+        ),
+        (
+            ["--strategy=tpu", "--tpu=nonesuch"],
+            ["--tpu", "a TPU that answers", "nonesuch"],
+        ),
+        (["--tpu=nonesuch"], ["--tpu", "--strategy=tpu", "nonesuch"]),
+        (["--strategy=multi_worker"], ["--worker_hosts", "TF_CONFIG", "None"]),
+        (HOSTS, ["--task_index", "--worker_hosts", "None"]),
+        (
+            ["--strategy=multi_worker", "--task_index=0"],
+            ["--task_index", "--worker_hosts", "0"],
+        ),
+        ([*HOSTS, "--task_index=2"], ["--task_index", "[0, 2)", "=2"]),
+        ([*HOSTS, "--task_index=-1"], ["--task_index", "at least 0", "-1"]),
+        (HOSTS[1:] + ["--task_index=0"], ["--strategy=multi_worker", "a:1,b"]),
+        (
+            [*HOSTS, "--worker_hosts=a,b:2", "--task_index=0"],
+            ["--worker_hosts", "host:port", "'a'"],
+        ),
+        (
+            [*HOSTS, "--worker_hosts=a:1,a:1", "--task_index=0"],
+            ["--worker_hosts", "once", "a:1 2 times"],
+        ),
+    ],
+    ids=named,
+)
+def test_devices_that_cannot_be_had_are_refused(capsys, arguments, words):
+    check_refused(capsys, in_folder(*arguments), *words)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("{", "must be JSON"),
+        ('{"task": {"type": "worker", "index": 0}}', 'must be {"cluster"'),
+        ('{"cluster": {"worker": ["a:1"]}}', 'must be {"cluster"'),
+        (
+            '{"cluster": {"worker": ["a:1"], "ps": ["b:2"]}, '
+            '"task": {"type": "worker", "index": 0}}',
+            "must hold no ps",
+        ),
+        (
+            '{"cluster": {"worker": ["a:1", "b:2"]}, '
+            '"task": {"type": "worker", "index": 2}}',
+            "task index in [0, 2)",
+        ),
+    ],
+)
+def test_malformed_tf_config_is_refused(capsys, monkeypatch, text, rule):
+    monkeypatch.setenv("TF_CONFIG", text)
+    arguments = in_folder("--strategy=multi_worker")
+    check_refused(capsys, arguments, "`TF_CONFIG`", rule, f"TF_CONFIG={text}")
+
+
+def test_workers_without_a_common_folder_are_refused(capsys):
+    arguments = [*HOSTS, "--task_index=0"]
+    check_refused(capsys, arguments, "--output_dir", "multi_worker", "None")
+
+
+def test_chief_refuses_another_runs_folder_before_it_waits(capsys, monkeypatch):
+    write("a/metrics.csv")
+    cluster = {"worker": ["a:1", "b:2"]}
+    task = {"type": "worker", "index": 0}
+    text = json.dumps({"cluster": cluster, "task": task})
+    monkeypatch.setenv("TF_CONFIG", text)
+    arguments = in_folder("--strategy=multi_worker")
+    check_refused(capsys, arguments, "--output_dir", "metrics.csv")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "texts", "words"),
+    [
+        (PTB, {}, ["data_dir", "ptb.train.txt", "text"]),
+        (PTB, {"valid": None}, ["data_dir", "ptb.valid.txt", "text"]),
+        (PTB, {"test": ""}, ["data_dir", "not empty", "ptb.test.txt"]),
+        (PTB, {"train": b"a \xff\n"}, ["data_dir", "UTF-8", "0xff at 2"]),
+        (PTB, {"valid": "a z\n"}, ["data_dir", "<unk>", "'z'", "line 1"]),
+        (PTB[:2], {"train": KNOWN}, ["--model", "lstm", "=mlp"]),
+        (["--model=lstm"], {}, ["--model", "--dataset=ptb", "=lstm"]),
+        ([*PTB, "--num_validation=5"], {}, ["num_validation", "0", "=5"]),
+        (
+            [*PTB, "--augment", "--batch_size=9"],
+            {"train": KNOWN},
+            ["augment", "text", "True"],
+        ),
+        ([*PTB, "--optimizer=kfac"], {}, ["--optimizer", "lstm", "=kfac"]),
+        ([*PTB, "--bptt=0"], {}, ["--bptt", "at least 1", "0"]),
+        (
+            [*PTB, "--hidden_layers=0", "--batch_size=9"],
+            {"train": KNOWN},
+            ["hidden_layers", "at least 1", "0"],
+        ),
+        (
+            [*PTB, "--batch_size=500"],
+            {"train": KNOWN},
+            ["--batch_size", "at most the 99", "500"],
+        ),
+        (
+            [*PTB, "--batch_size=3", *TWO_REPLICAS],
+            {"train": KNOWN},
+            ["--batch_size", "2 replicas", "3"],
+        ),
+    ],
+)
+def test_text_that_does_not_fit_is_refused(capsys, arguments, texts, words):
+    if texts:
+        everything = {"train": KNOWN, "valid": KNOWN, "test": KNOWN, **texts}
+        for split, text in everything.items():
+            if text is not None:
+                write(f"text/ptb.{split}.txt", text)
+    check_refused(capsys, in_folder(*arguments), *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "files", "words"),
+    [
+        ([], {"a": ""}, ["--output_dir", "must be a folder", "=a"]),
+        (["--output_dir=a/b"], {"a": ""}, ["--output_dir", "writable", "a/b"]),
+        ([], {"a/metrics.csv": ""}, ["--output_dir", "metrics.csv", "=a"]),
+        ([], {"a/checkpoints/x": ""}, ["--output_dir", "checkpoints", "=a"]),
+        ([], {"a/flags.txt": b"\xff"}, ["--output_dir", "readable", "=a"]),
+        (["--output_dir=/proc/a"], {}, ["--output_dir", "writable", "/proc/a"]),
+        (["--output_dir=run*"], {}, ["--output_dir", "none of *", "run*"]),
+        (["--output_dir="], {}, ["--output_dir", "one line", "''"]),
+        (["--output_dir=a\0b"], {}, ["--output_dir", "one line", "x00"]),
+        (
+            [f"--output_dir={'x' * 300}"],
+            {},
+            ["--output_dir", "name too long", "xxx"],
+        ),
+        (
+            ["--output_dir=~no_such_user/a"],
+            {},
+            ["--output_dir", "must be a folder", "~no_such_user"],
+        ),
+        (["--resume=must"], {}, ["--resume", "in a", "must"]),
+        (["--flagfile=f"], {"f": "--epochs=two"}, ["--epochs", "two"]),
+        (["--flagfile=f"], {"f": b"\xff"}, ["--flagfile", "text", "=f"]),
+    ],
+)
+def test_folder_that_cannot_be_used_is_refused(capsys, arguments, files, words):
+    for path, text in files.items():
+        write(path, text)
+    check_refused(capsys, ["--output_dir=a", *arguments], *words)
+
+
+def test_resuming_without_a_folder_is_refused(capsys):
+    check_refused(capsys, ["--resume=must"], "--resume", "--output_dir", "must")
+
+
+def begin(*arguments):
+    """Begins a run and leaves it at its first checkpoint."""
+    settings = flagfile.parse([*TINY, *arguments])
+    job = job_lib.prepare(settings)
+    job.checkpoints.save(0, job.progress)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--resume=never"], ["--output_dir=a", "already there"]),
+        (
+            ["--epochs=3", "--seed=1", "--clipnorm=2"],
+            [
+                "--epochs=1, not --epochs=3",
+                "--seed=0, not --seed=1",
+                "--clipnorm=<unset>, not --clipnorm=2.0",
+            ],
+        ),
+    ],
+)
+def test_resume_with_other_flags_lists_them_all(capsys, arguments, words):
+    begin("--output_dir=a")
+    check_refused(capsys, in_folder(*TINY, *arguments), *words)
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (["--hidden_layers=1"], ["model has", "variables there"]),
+        (["--optimizer=sgd"], ["optimizer is sgd there and adams here"]),
+    ],
+)
+def test_checkpoint_of_another_run_says_what_differs(capsys, other, words):
+    begin("--output_dir=a")
+    begin("--output_dir=b", *other)
+    shutil.rmtree("a/checkpoints")
+    shutil.move("b/checkpoints", "a/checkpoints")
+    rule = "A checkpoint must be of the same model and optimizer"
+    check_refused(capsys, in_folder(*TINY), rule, "ckpt-0", *words)
+
+
+def test_resume_must_needs_a_checkpoint_that_can_be_read(capsys):
+    begin("--output_dir=a")
+    arguments = in_folder(*TINY, "--resume=must")
+    for path in pathlib.Path("a/checkpoints").glob("ckpt-*"):
+        path.write_bytes(b"torn")
+    with pytest.warns(UserWarning, match="ckpt-0 cannot be read"):
+        check_refused(capsys, arguments, "--resume", "readable checkpoint")
+    shutil.rmtree("a/checkpoints")
+    check_refused(capsys, arguments, "--resume", "readable checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        (None, "`--model_file` is needed by --mode=eval"),
+        ("none.keras", "`--model_file` must be an existing .keras file"),
+        ("torn.keras", "`--model_file` must be a saved Keras model"),
+        ("small.keras", "must take inputs (8, 8, 1)"),
+    ],
+)
+def test_file_that_cannot_be_evaluated_is_refused(capsys, name, rule):
+    write("torn.keras", "mine")
+    layers = [keras.Input((4, 4, 1)), keras.layers.Flatten()]
+    keras.Sequential([*layers, keras.layers.Dense(10)]).save("small.keras")
+    arguments = ["--mode=eval", *([f"--model_file={name}"] if name else [])]
+    check_refused(capsys, arguments, rule, f"--model_file={name}")

@@ -1,0 +1,110 @@
+"""A run that ends at any of its writes, begun again, is the run that did not."""
+
+import keras
+import numpy as np
+import pytest
+
+from tfwd import data
+from tfwd import train
+from tfwd.training import checkpoint
+from tfwd.training import logs
+from tfwd.training import output
+from tfwd_tests.survival import runs
+
+# The rate grows until rate times decay is 1, which wipes the weights out: the
+# last epoch is not the best.
+ARGUMENTS = [
+    *("--epochs=4", "--hidden_units=8", "--train_fraction=0.2"),
+    *("--batch_size=32", "--num_validation=100", "--steps_per_loop=3"),
+    *("--optimizer=sgdw", "--warmup_epochs=4", "--nobatch_norm"),
+    *("--learning_rate=0.4", "--weight_decay=2.5", "--momentum=0.5"),
+]
+
+
+class Crash(Exception):
+    """What ends a process at once."""
+
+
+def crashing_after(function, count, condition=lambda *arguments: True):
+    """A function that crashes when it has done what is asked for `count` times.
+
+    Args:
+        function: What does it.
+        count: Which of the calls ends with a crash, from 1.
+        condition: Of its arguments, which calls are counted.
+    """
+    calls = []
+
+    def crashing(*arguments, **keywords):
+        result = function(*arguments, **keywords)
+        if condition(*arguments):
+            calls.append(arguments)
+            if len(calls) == count:
+                raise Crash
+        return result
+
+    return crashing
+
+
+def patch(monkeypatch, event, count):
+    owner, name, condition = {
+        "row": (logs.MetricsFile, "append", lambda *_: True),
+        "checkpoint": (checkpoint.Checkpoints, "save", lambda *_: True),
+        "last.keras": (output, "replace", lambda p, _: p.name == "last.keras"),
+        "best.keras": (output, "replace", lambda p, _: p.name == "best.keras"),
+    }[event]
+    crashing = crashing_after(getattr(owner, name), count, condition)
+    monkeypatch.setattr(owner, name, crashing)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run that nothing has ended."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    assert train.main([*ARGUMENTS, f"--output_dir={folder}"]) == 0
+    return folder
+
+
+def assert_same(folder, whole):
+    assert runs.rows(folder) == runs.rows(whole)
+    for file in ("final.keras", "best.keras"):
+        expected, found = runs.weights(whole, file), runs.weights(folder, file)
+        assert found.keys() == expected.keys()
+        for path, array in expected.items():
+            np.testing.assert_array_equal(found[path], array, err_msg=path)
+
+
+# Checkpoint and last.keras are written once before the first epoch as well;
+# best.keras after epochs that are better than those before.
+@pytest.mark.parametrize(
+    ("event", "count"),
+    [
+        ("checkpoint", 1),
+        ("row", 3),
+        ("checkpoint", 3),
+        ("last.keras", 3),
+        ("best.keras", 2),
+        ("checkpoint", 5),
+    ],
+)
+def test_crash_after_a_write_changes_neither_rows_nor_weights(
+    tmp_path, monkeypatch, whole, event, count
+):
+    command = [*ARGUMENTS, f"--output_dir={tmp_path / 'a'}"]
+    with monkeypatch.context() as patched:
+        patch(patched, event, count)
+        with pytest.raises(Crash):
+            train.main(command)
+    assert train.main(command) == 0
+    assert_same(tmp_path / "a", whole)
+
+
+def test_best_model_is_that_of_the_best_row(whole):
+    rows = logs.read(whole / "metrics.csv")
+    best = max(rows, key=lambda row: row["validation_accuracy"])
+    assert best is not rows[-1]
+    model = keras.saving.load_model(whole / "best.keras")
+    assert int(model.optimizer.iterations) == best["step"]
+    held_out = data.load("digits", num_validation=100).validation
+    _, accuracy = model.evaluate(held_out.images, held_out.labels, verbose=0)
+    assert accuracy == pytest.approx(best["validation_accuracy"])
