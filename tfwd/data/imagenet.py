@@ -125,19 +125,9 @@ def load(
     return Records(NAME, builder, slices, image_size)
 
 
-@batches.training_steps.register(Records)
-def training_steps(
-    source, batch_size: int, drop_remainder: bool = False
-) -> int:
-    """Returns the number of global batches; see `batches.training_steps`."""
-    size = source.size("train")
-    return pipeline.steps_of_epoch(size, batch_size, drop_remainder)
-
-
-@batches.evaluation_steps.register(Records)
-def evaluation_steps(source, split: str, batch_size: int) -> int:
-    """Returns the number of global batches of a split, a partial one too."""
-    return pipeline.number_of_batches(source.size(split), batch_size)
+# Batches are counted as those of images in memory.
+batches.training_steps.register(Records, pipeline.training_steps)
+batches.evaluation_steps.register(Records, pipeline.evaluation_steps)
 
 
 @batches.training_batches.register(Records)

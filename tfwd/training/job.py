@@ -141,6 +141,7 @@ def prepare(settings, previous=None):
     )
     progress = progress_lib.Progress()
     if stored is not None:
+        _check_epochs(settings, source, stored.progress)
         progress = _restored(stored, checkpoints, loop)
         if not callable(plan.learning_rate):
             # A constant is one of the variables restored.
@@ -171,6 +172,19 @@ def _stored(settings, folder):
             "resume", f"needs a readable checkpoint in {folder}", "must"
         )
     return found
+
+
+def _check_epochs(settings, source, progress):
+    """Refuses a strategy whose epochs are not those of the checkpoint."""
+    steps = inputs.training_steps(settings, source)
+    if progress.step != progress.epoch * steps + progress.step_in_epoch:
+        rules.refuse(
+            "strategy",
+            f"must keep the steps of an epoch, here {steps}; the checkpoint "
+            f"has {progress.step - progress.step_in_epoch} in "
+            f"{progress.epoch} epochs",
+            settings.strategy,
+        )
 
 
 def _restored(stored, checkpoints, loop):

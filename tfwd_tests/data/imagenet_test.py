@@ -8,55 +8,13 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_datasets as tfds
 
 from tfwd import data
 from tfwd.data import augmentation
-from tfwd.data import imagenet
 from tfwd.data import jpeg
 from tfwd.data import records
 from tfwd_tests.data import feeding
-
-SIZE = 16
-
-
-def ramp(height, width):
-    """Red grows to the right and green downwards, blue is 128."""
-    y, x = np.mgrid[:height, :width]
-    return np.stack([2 * x, 2 * y, 128 + 0 * x], -1).astype(np.uint8)
-
-
-def write(data_dir, train, validation):
-    """Writes images, their labels 0, 1, ..., in shards of 5.
-
-    TFDS has no public way to write given examples to more than one shard in
-    their order but this writer.
-    """
-    folder = data_dir / "imagenet2012" / "5.1.0"
-    folder.mkdir(parents=True)
-    features = {
-        "image": tfds.features.Image(encoding_format="jpeg"),
-        "label": tfds.features.ClassLabel(num_classes=1000),
-        "file_name": tfds.features.Text(),
-    }
-    info = tfds.core.DatasetInfo(
-        builder=tfds.core.DatasetIdentity(
-            name="imagenet2012",
-            version="5.1.0",
-            data_dir=str(folder),
-            module_name="",
-        ),
-        features=tfds.features.FeaturesDict(features),
-        supervised_keys=("image", "label"),
-    )
-    writer = tfds.core.SequentialWriter(info, max_examples_per_shard=5)
-    splits = {"train": train, "validation": validation}
-    writer.initialize_splits([name for name in splits if splits[name]])
-    for name, images in splits.items():
-        for label, image in enumerate(images):
-            example = {"image": image, "label": label, "file_name": f"{label}"}
-            writer.add_examples({name: [example]})
-    writer.close_all()
+from tfwd_tests.data import jpegs
 
 
 def finely_encoded(image):
@@ -67,16 +25,12 @@ def finely_encoded(image):
 def folder(tmp_path_factory):
     """23 training and 7 other images of different sizes."""
     data_dir = tmp_path_factory.mktemp("data")
-    write(
+    jpegs.write(
         data_dir,
-        [ramp(40 + n, 60 - n) for n in range(23)],
-        [ramp(30, 30 + n) for n in range(7)],
+        [jpegs.ramp(40 + n, 60 - n) for n in range(23)],
+        [jpegs.ramp(30, 30 + n) for n in range(7)],
     )
     return data_dir
-
-
-def opened(folder, *arguments):
-    return imagenet.load(folder, *arguments, image_size=SIZE)
 
 
 def training(source, batch_size, num_steps, **arguments):
@@ -116,12 +70,12 @@ def test_a_folder_is_described_as_it_is(folder):
 
 
 def test_an_epoch_holds_every_example_once_in_an_order_of_its_own(folder):
-    steps = training(opened(folder), 5, 15)
+    steps = training(jpegs.opened(folder), 5, 15)
     assert [len(step[0].labels) for step in steps] == [5, 5, 5, 5, 3] * 3
     epochs = np.split(labels_of(steps), 3)
     for order in epochs:
         np.testing.assert_array_equal(np.sort(order), np.arange(23))
-    other = labels_of(training(opened(folder), 5, 5, seed=2))
+    other = labels_of(training(jpegs.opened(folder), 5, 5, seed=2))
     for a, b in ((0, 1), (1, 2), (0, 2)):
         assert np.any(epochs[a] != epochs[b])
     assert np.any(epochs[0] != other)
@@ -148,7 +102,7 @@ def test_no_more_than_32_shards_are_open_at_a_time():
 
 
 def test_a_later_start_continues_as_if_never_interrupted(folder):
-    source = opened(folder)
+    source = jpegs.opened(folder)
     shard = data.Shard(3, 1, 2)
     whole = training(source, 5, 11, shard=shard)
     for epoch, step in ((0, 2), (1, 4)):
@@ -173,7 +127,7 @@ def test_the_replicas_share_out_exactly_what_one_sees(
     folder, batch_size, shards
 ):
     """Batches of 11 leave one example: all replicas but one are idle."""
-    source = opened(folder)
+    source = jpegs.opened(folder)
     steps = data.training_steps(source, batch_size) + 1
     whole = training(source, batch_size, steps)
     workers = [
@@ -190,7 +144,7 @@ def test_the_replicas_share_out_exactly_what_one_sees(
 
 def test_the_first_examples_are_held_out_and_a_part_of_the_others_kept(folder):
     """round(0.5 * 19) = 10 are trained on, here without augmentation."""
-    source = opened(folder, 4, 0.5)
+    source = jpegs.opened(folder, 4, 0.5)
     (validation,) = evaluation(source, "validation", 4)
     np.testing.assert_array_equal(validation.labels, np.arange(4))
     steps = training(source, 5, 2, seed=9, augment=False, first_epoch=3)
@@ -215,7 +169,7 @@ def test_the_first_examples_are_held_out_and_a_part_of_the_others_kept(folder):
 )
 def test_evaluation_sees_every_example_once(folder, shards):
     """Batches of 3 leave one of 7 examples: the other replicas get none."""
-    source = opened(folder)
+    source = jpegs.opened(folder)
     parts = []
     for shard in shards:
         width = -(-3 // shard.num_replicas)
@@ -232,12 +186,12 @@ def test_evaluation_sees_every_example_once(folder, shards):
 
 def test_a_worker_does_not_decode_the_examples_of_others(tmp_path):
     """Example 0 is no image: only the worker that has it fails."""
-    images = [io.BytesIO(b"no image")] + [ramp(20, 20)] * 7
-    write(tmp_path, images[1:], images)
+    images = [io.BytesIO(b"no image")] + [jpegs.ramp(20, 20)] * 7
+    jpegs.write(tmp_path, images[1:], images)
 
     def labels_for(replica):
         shard = data.Shard(2, replica)
-        parts = evaluation(opened(tmp_path), "test", 4, shard=shard)
+        parts = evaluation(jpegs.opened(tmp_path), "test", 4, shard=shard)
         return feeding.joined(parts).labels
 
     np.testing.assert_array_equal(labels_for(1), [2, 3, 6, 7])
@@ -246,11 +200,16 @@ def test_a_worker_does_not_decode_the_examples_of_others(tmp_path):
 
 
 def test_finishing_on_the_device_gives_the_same_bits(folder):
-    source = opened(folder)
+    source = jpegs.opened(folder)
     arguments = {"seed": 2, "augment": True}
     raw = data.training_batches(source, 5, finished=False, **arguments)
     assert raw.element_spec.inputs.dtype == tf.uint8
-    assert raw.element_spec.inputs.shape.as_list() == [None, SIZE, SIZE, 3]
+    assert raw.element_spec.inputs.shape.as_list() == [
+        None,
+        jpegs.SIZE,
+        jpegs.SIZE,
+        3,
+    ]
     compiled = tf.function(
         lambda batch: data.finish(source, batch, True), jit_compile=True
     )
@@ -274,7 +233,7 @@ def test_the_central_crop_is_that_of_an_image_resized_to_8_7_of_its_size():
     Resizing a ramp gives the ramp at the centers of the new pixels; JPEG and
     rounding change it by a few grey levels of 255.
     """
-    encoded = finely_encoded(ramp(80, 120))
+    encoded = finely_encoded(jpegs.ramp(80, 120))
     image = jpeg.central_crop(encoded, 56).numpy().astype(int)
     assert image.shape == (56, 56, 3)
     rows = 2 * ((np.arange(56) + 4 + 0.5) * 80 / 64 - 0.5)
@@ -285,7 +244,7 @@ def test_the_central_crop_is_that_of_an_image_resized_to_8_7_of_its_size():
 
 def test_a_random_crop_is_its_window_resized_and_mirrored_by_the_last_bit():
     height, width = 100, 120
-    encoded = finely_encoded(ramp(height, width))
+    encoded = finely_encoded(jpegs.ramp(height, width))
     for key in tf.constant([1, 2, 77, 1000, 2**32 - 1], tf.uint32):
         image = jpeg.random_crop(encoded, key, 32).numpy().astype(int)
         assert image.shape == (32, 32, 3)
@@ -310,12 +269,16 @@ def test_records_are_kept_below_a_quarter_of_the_free_memory():
 def test_records_that_are_kept_come_in_the_same_order_without_files(
     tmp_path, monkeypatch
 ):
-    write(tmp_path, [ramp(40 + n, 60 - n) for n in range(23)], [ramp(9, 9)])
+    jpegs.write(
+        tmp_path,
+        [jpegs.ramp(40 + n, 60 - n) for n in range(23)],
+        [jpegs.ramp(9, 9)],
+    )
     monkeypatch.setattr(records, "fits_in_memory", lambda *_: False)
-    expected = training(opened(tmp_path), 5, 50)
+    expected = training(jpegs.opened(tmp_path), 5, 50)
     monkeypatch.setattr(records, "fits_in_memory", lambda *_: True)
     batches = iter(
-        data.training_batches(opened(tmp_path), 5, seed=1, augment=True)
+        data.training_batches(jpegs.opened(tmp_path), 5, seed=1, augment=True)
     )
     for number, (batch,) in enumerate(expected):
         ours = [tensor.numpy() for tensor in next(batches)]
@@ -332,25 +295,25 @@ def test_another_file_format_is_refused(folder, tmp_path):
     info["fileFormat"] = "array_record"
     (tmp_path / path).write_text(json.dumps(info))
     with pytest.raises(ValueError, match="Received: array_record files in"):
-        opened(tmp_path)
+        jpegs.opened(tmp_path)
 
 
 def test_a_folder_without_the_original_validation_images_is_refused(tmp_path):
-    write(tmp_path, [ramp(9, 9)] * 2, [])
+    jpegs.write(tmp_path, [jpegs.ramp(9, 9)] * 2, [])
     with pytest.raises(ValueError, match="splits train and validation") as info:
-        opened(tmp_path)
+        jpegs.opened(tmp_path)
     assert str(info.value).endswith("without validation")
 
 
 def test_a_missing_folder_is_refused_with_how_to_make_it(tmp_path):
     with pytest.raises(ValueError, match="ILSVRC2012_img_train.tar") as error:
-        opened(tmp_path)
+        jpegs.opened(tmp_path)
     assert "\n" not in str(error.value)
 
 
 def test_a_batch_that_leaves_a_replica_without_examples_is_refused(folder):
     shard = data.Shard(3, 0, 1)
     with pytest.raises(ValueError, match="replicas, 3. Received: batch_size=2"):
-        training(opened(folder), 2, 1, shard=shard)
+        training(jpegs.opened(folder), 2, 1, shard=shard)
     with pytest.raises(ValueError, match="replicas, 3. Received: batch_size=2"):
-        data.evaluation_batches(opened(folder), "test", 2, shard=shard)
+        data.evaluation_batches(jpegs.opened(folder), "test", 2, shard=shard)

@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 
 from tfwd.training import optimizer as optimizer_lib
-from tfwd_tests.survival import processes
 from tfwd_tests.survival import distributed
 from tfwd_tests.training import looping
+from tfwd_tests.training import processes
 
 QUICK = ("sgds", "adams", "kfac")
 FULL = [

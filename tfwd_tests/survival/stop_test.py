@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from tfwd_tests.survival import processes
-from tfwd_tests.survival import runs
+from tfwd_tests.training import processes
+from tfwd_tests.training import runs
 
 
 def wait_for(path, text, seconds=60):

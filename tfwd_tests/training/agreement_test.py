@@ -10,8 +10,8 @@ import tensorflow as tf
 from tfwd.training import agreement
 from tfwd.training import settings as settings_lib
 from tfwd.training import strategy as strategy_lib
-from tfwd_tests.survival import processes
 from tfwd_tests.training import looping
+from tfwd_tests.training import processes
 
 
 @pytest.mark.parametrize("replicas", [1, 2])

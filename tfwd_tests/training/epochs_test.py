@@ -1,4 +1,4 @@
-"""A run that ends at any of its writes, begun again, is the run that did not."""
+"""A run that ends at any of its writes, begun again, is as if it had not."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from tfwd import train
 from tfwd.training import checkpoint
 from tfwd.training import logs
 from tfwd.training import output
-from tfwd_tests.survival import runs
+from tfwd_tests.training import runs
 
 # The rate grows until rate times decay is 1, which wipes the weights out: the
 # last epoch is not the best.

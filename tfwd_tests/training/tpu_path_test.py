@@ -9,13 +9,24 @@ import tfwd
 from tfwd import data
 from tfwd.data import text
 from tfwd.training import inputs
+from tfwd.training import job as job_lib
+from tfwd.training import logs
 from tfwd.training import loop as loop_lib
 from tfwd.training import optimizer as optimizer_lib
+from tfwd.training import progress as progress_lib
+from tfwd.training import run
 from tfwd.training import settings as settings_lib
+from tfwd.training import strategy as strategy_lib
 from tfwd_tests.data import feeding
-from tfwd_tests.data import imagenet_test
+from tfwd_tests.data import jpegs
 from tfwd_tests.training import looping
 
+DIGITS = {
+    "train_fraction": 0.3,
+    "batch_size": 32,
+    "hidden_units": 4,
+    "epochs": 1,
+}
 OPTIMIZERS = {
     "sgds": {"learning_rate": 0.1},
     "adams": {"learning_rate": 0.01},
@@ -42,9 +53,9 @@ def words():
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
     folder = tmp_path_factory.mktemp("imagenet")
-    ramps = [imagenet_test.ramp(20 + n, 20) for n in range(11)]
-    imagenet_test.write(folder, ramps, ramps[:5])
-    return imagenet_test.opened(folder)
+    ramps = [jpegs.ramp(20 + n, 20) for n in range(11)]
+    jpegs.write(folder, ramps, ramps[:5])
+    return jpegs.opened(folder)
 
 
 @pytest.fixture(params=["images", "words", "records"])
@@ -135,6 +146,40 @@ def test_runs_leave_partial_batches_out_on_tpus_alone(strategy, steps, rows):
     assert len(next(iter(dataset)).labels) == (4 if strategy == "tpu" else 3)
 
 
+@pytest.fixture
+def one_core(monkeypatch):
+    """Takes the place of a TPU."""
+    monkeypatch.setattr(
+        strategy_lib, "create", lambda _: tf.distribute.get_strategy()
+    )
+
+
+def test_job_on_a_tpu_trains_on_full_batches(one_core, tmp_path):
+    settings = settings_lib.Settings(
+        strategy="tpu", output_dir=str(tmp_path / "a"), **DIGITS
+    )
+    job = job_lib.prepare(settings)
+    # 431 examples are 13 batches of 32 and 15 more.
+    assert job.steps_per_epoch == 13
+    assert run.train(job) == 0
+    (row,) = logs.read(tmp_path / "a" / "metrics.csv")
+    assert row["step"] == 13
+
+
+def test_run_cannot_go_on_with_other_epochs(one_core, tmp_path):
+    default, tpu = (
+        settings_lib.Settings(
+            strategy=strategy, output_dir=str(tmp_path / "a"), **DIGITS
+        )
+        for strategy in ("default", "tpu")
+    )
+    progress = progress_lib.Progress(epoch=1, step=14)
+    job_lib.prepare(default).checkpoints.save(14, progress)
+    assert job_lib.prepare(default).progress.step == 14
+    with pytest.raises(ValueError, match="`--strategy` must keep.*13; .*14"):
+        job_lib.prepare(tpu)
+
+
 def made_loop(strategy, name, jit_compile=False):
     settings = settings_lib.Settings(optimizer=name, **OPTIMIZERS[name])
 
@@ -185,7 +230,9 @@ def test_replicas_that_merge_nothing_train_as_one_device(monkeypatch, name):
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "name", ["sgds", "adams", pytest.param("kfac", marks=pytest.mark.full)]
+)
 def test_step_compiled_by_xla_is_the_one_that_is_not(name):
     plain, compiled = (
         made_loop(tf.distribute.get_strategy(), name, jit_compile)

@@ -7,7 +7,7 @@ import zipfile
 import h5py
 import numpy as np
 
-from tfwd_tests.survival import processes
+from tfwd_tests.training import processes
 
 OPTIMIZERS = {
     "sgds": ["--optimizer=sgds", "--learning_rate=0.05"],

@@ -11,7 +11,7 @@ from tfwd import data
 from tfwd import train
 from tfwd.training import logs
 from tfwd.training import loop as loop_lib
-from tfwd_tests.survival import runs
+from tfwd_tests.training import runs
 
 SENTENCES = ("the cat sees a dog", "a dog eats", "we see the cat now")
 # 29 steps of an epoch.
