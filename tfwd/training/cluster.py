@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import re
+import warnings
 
 from tfwd.training import rules
 
@@ -63,9 +64,11 @@ def configure(worker_hosts=(), task_index=None):
     if text:
         cluster = parse(text)
         if worker_hosts and cluster != Cluster(tuple(worker_hosts), task_index):
-            print(
+            # A warning, as it is asked for twice and told once.
+            warnings.warn(
                 "TF_CONFIG wins over --worker_hosts and --task_index: worker "
-                f"{cluster.index} of {','.join(cluster.hosts)}"
+                f"{cluster.index} of {','.join(cluster.hosts)}",
+                stacklevel=2,
             )
         return cluster
     cluster = _from_flags(tuple(worker_hosts), task_index)

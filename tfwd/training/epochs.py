@@ -83,12 +83,17 @@ class Epochs:
         if self.job.settings.cold_start:
             if self.job.is_chief:
                 print("Averaging K-FAC's factors over the first epoch")
-            batches = self.job.batches(0)
-            self.loop.curvature.cold_start(itertools.islice(batches, steps))
+            batches = itertools.islice(self.job.batches(0), steps)
+            self.loop.curvature.cold_start(self._watched(batches))
         self._save()
         # The last good state, should the first epoch not end.
         if self.job.is_chief:
             self._replace("last.keras", self.job.model.save)
+
+    def _watched(self, batches):
+        for batch in batches:
+            yield batch
+            self._watchdog.beat()
 
     def _train_epoch(self, iterator, bar):
         progress, steps = self.progress, self.job.steps_per_epoch
@@ -124,7 +129,6 @@ class Epochs:
         for split in ("validation", "test"):
             if split in job.evaluation:
                 measured |= self._evaluated(split)
-                self._watchdog.beat()
         speed = None
         if progress.timed_seconds:
             speed = progress.timed_examples / progress.timed_seconds
@@ -187,7 +191,9 @@ class Epochs:
 
     def _evaluated(self, split):
         each = self.job.evaluation[split]
-        means = self.loop.evaluate(each.batches, each.steps)
+        means = self.loop.evaluate(
+            each.batches, each.steps, on_call=self._watchdog.beat
+        )
         return measures.of_predictions(split, *means, self.job.task)
 
     def _what_is_not_finite(self):

@@ -208,7 +208,7 @@ def _is_chief(settings):
 def _of_chief(settings):
     """The chief's folder, which the chief checks."""
     path = pathlib.Path(settings.output_dir).expanduser()
-    return output.Folder(path, (path / output.FLAGS).exists())
+    return output.of_this_run(path)
 
 
 def _check_replicas(settings, strategy):

@@ -95,13 +95,16 @@ class Loop:
             seconds if self._traces() == traces else None,
         )
 
-    def evaluate(self, batches, num_steps, steps_per_call=10):
+    def evaluate(
+        self, batches, num_steps, steps_per_call=10, on_call=lambda: None
+    ):
         """Loss and accuracy in inference mode.
 
         Args:
             batches: A distributed dataset of `Batch`es.
             num_steps: The number of its global batches.
             steps_per_call: Steps per call of the compiled function.
+            on_call: Called after each of these calls.
 
         Returns:
             (mean loss, accuracy) over all predictions.
@@ -114,6 +117,7 @@ class Loop:
             sums = self._evaluate(iterator, tf.constant(count)).numpy()
             # 64 bits: float32 would lose counts beyond 16 million.
             totals = [a + float(b) for a, b in zip(totals, sums, strict=True)]
+            on_call()
         loss, correct, predictions = totals
         return loss / predictions, correct / predictions
 

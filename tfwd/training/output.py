@@ -60,7 +60,7 @@ def choose(settings, now=None):
         rules.refuse("output_dir", "must be a folder", path)
     if (path / FLAGS).is_file():
         _check_same(settings, path)
-        return Folder(path, True, (path / "final.keras").exists())
+        return of_this_run(path)
     found = [name for name in NAMES if (path / name).exists()]
     if found:
         rules.refuse("output_dir", f"must hold no other run's {found[0]}", path)
@@ -69,6 +69,13 @@ def choose(settings, now=None):
             "resume", f"needs a run to go on with in {path}", settings.resume
         )
     return Folder(path)
+
+
+def of_this_run(path):
+    """The `Folder` at a path that is known to hold no other run."""
+    return Folder(
+        path, (path / FLAGS).exists(), (path / "final.keras").exists()
+    )
 
 
 def create(folder, settings):

@@ -60,14 +60,15 @@ def train(job):
                 "the same command goes on from there"
             )
             return stop.exit_code
-        watchdog.beat()
-        _finish(job)
+        _finish(job, watchdog)
     return 0
 
 
 def evaluate(loop, evaluation, task):
     """Prints loss and accuracy of a model on every split, writes nothing."""
-    _print_table(loop, evaluation, task)
+    variables = loop.replica_step.model.trainable_variables
+    rows = _measured(loop, evaluation, task)
+    print(logs.table(rows, measures.weight_norm(variables)))
 
 
 def _train_once(job, stop, watchdog):
@@ -111,7 +112,7 @@ def _writers(job):
     return writers
 
 
-def _finish(job):
+def _finish(job, watchdog):
     if job.settings.use_ema:
         # As `fit` does at its end; the rows before are those of the raw
         # weights.
@@ -121,30 +122,31 @@ def _finish(job):
             )
     path = job.folder.path
     if job.is_chief:
-        output.replace(path / "final.keras", job.model.save)
-        (path / "last.keras").unlink(missing_ok=True)
+        with watchdog.paused():
+            output.replace(path / "final.keras", job.model.save)
+            (path / "last.keras").unlink(missing_ok=True)
     # A collective: all workers evaluate.
-    _print_table(job.loop, job.evaluation, job.task, job.is_chief)
+    rows = _measured(job.loop, job.evaluation, job.task, watchdog.beat)
     if job.is_chief:
+        norm = measures.weight_norm(job.model.trainable_variables)
+        print(logs.table(rows, norm))
         for name in output.NAMES:
             if (path / name).exists():
                 print(path / name)
 
 
-def _print_table(loop, evaluation, task, is_chief=True):
+def _measured(loop, evaluation, task, on_call=lambda: None):
+    """The rows of the final table, {split: {measure: value}}."""
     rows = {}
     for split, each in evaluation.items():
-        means = loop.evaluate(each.batches, each.steps)
+        means = loop.evaluate(each.batches, each.steps, on_call=on_call)
         rows[split] = {
             name.removeprefix(f"{split}_"): value
             for name, value in measures.of_predictions(
                 split, *means, task
             ).items()
         }
-    model = loop.replica_step.model
-    norm = measures.weight_norm(model.trainable_variables)
-    if is_chief:
-        print(logs.table(rows, norm))
+    return rows
 
 
 def _draw_curves(job):

@@ -327,7 +327,10 @@ class Settings:
         0.1, "factor of each drop", above=0, at_most=1
     )
     restart_epochs: float = _setting(
-        14.0, "epochs of the first period of cosine_restarts", above=0
+        14.0,
+        "epochs of the first period of cosine_restarts",
+        above=0,
+        at_most=1e6,
     )
     restart_multiplier: float = _setting(
         2.0, "each period is so many times the one before", at_least=1
