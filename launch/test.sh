@@ -12,7 +12,8 @@ as `-x` or `-k stable` go to every pytest run.
 
 --full           also the tests that take minutes, and all of them on JAX
 
-TEST_WORKERS=N   processes per pytest run (default 2; 1: no pytest-xdist)
+TEST_WORKERS=N   processes per pytest run (default 3, as some tests wait for
+                 processes of their own; 1: no pytest-xdist)
 PYTHON=PATH      the python3 that makes the environment
 EOF
   exit
@@ -22,7 +23,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 ensure_environment test
 cd "$root"
 
-workers=${TEST_WORKERS:-2}
+workers=${TEST_WORKERS:-3}
 parallel=()
 if ((workers > 1)); then parallel=(-n "$workers"); fi
 

@@ -158,7 +158,13 @@ def test_kfac_learns_and_lists_the_layers_it_covers():
     assert int(model.optimizer.iterations) == rows("a")[-1]["step"]
 
 
-@pytest.mark.parametrize("optimizer", [[], KFAC], ids=["first_order", "kfac"])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        pytest.param([], id="first_order"),
+        pytest.param(KFAC, id="kfac", marks=pytest.mark.full),
+    ],
+)
 def test_two_replicas_train_to_the_same_losses_as_one(optimizer):
     losses = {}
     for count in (1, 2):
@@ -188,7 +194,11 @@ def test_mirrored_batch_norm_model_evaluates_alike_from_its_file(capsys):
 
 
 @pytest.mark.parametrize(
-    "optimizer", [["--optimizer=sgds"], KFAC], ids=["sgds", "kfac"]
+    "optimizer",
+    [
+        pytest.param(["--optimizer=sgds"], id="sgds"),
+        pytest.param(KFAC, id="kfac", marks=pytest.mark.full),
+    ],
 )
 def test_replay_under_deterministic_gives_the_same_bytes(tmp_path, optimizer):
     # In a process of its own: determinism cannot be switched off again.

@@ -10,6 +10,7 @@ The TensorFlow backend.
 import argparse
 import concurrent.futures.process
 import dataclasses
+import math
 import multiprocessing
 import os
 import resource
@@ -68,7 +69,7 @@ class Measurement:
     """What the process of a case reports.
 
     Attributes:
-        parameters: Of the model, those that are not trained too.
+        parameters: Trained ones of the model.
         first: Seconds of the first step, with all that is compiled for it.
         steps: Seconds of each of the timed steps.
         with_factors: Seconds of a step with K-FAC's factors; None for others.
@@ -159,7 +160,7 @@ def measure(case, data_dir=None):
     # process too: the same imports, and nothing else.
     peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return Measurement(
-        job.model.count_params(),
+        sum(math.prod(v.shape) for v in job.model.trainable_variables),
         first,
         steps,
         with_factors,

@@ -12,6 +12,8 @@ if keras.backend.backend() != "tensorflow":
 from tfwd.training import settings as settings_lib
 from tfwd_tests.benchmarks import training
 
+pytestmark = pytest.mark.full
+
 
 def test_benchmark_prints_a_row_for_each_pair_and_the_input_pipeline(capsys):
     training.main(

@@ -56,6 +56,7 @@ def both(make, chosen, data=None, epochs=5, **arguments):
     return *models, names
 
 
+@pytest.mark.full
 def test_wide_layers_take_the_steps_of_the_plain_path(chosen):
     fast, plain, names = both(wide, chosen)
     assert names == {layer.name for layer in fast.layers[:2]}
@@ -78,6 +79,7 @@ def test_layer_called_twice_takes_the_steps_of_the_plain_path(chosen):
     assert training.error(fast, plain) <= 1e-6
 
 
+@pytest.mark.full
 def test_weights_of_examples_act_as_on_the_plain_path(chosen):
     weights = np.random.default_rng(3).uniform(0, 2, 6 * BATCH)
     fast, plain, names = both(wide, chosen, sample_weight=weights)
@@ -85,6 +87,7 @@ def test_weights_of_examples_act_as_on_the_plain_path(chosen):
     assert training.error(fast, plain) <= 1e-6
 
 
+@pytest.mark.full
 def test_half_precision_differs_by_its_rounding_alone(chosen):
     """The plain path rounds V to bfloat16, that is by 2⁻⁹; here U is not."""
     fast, plain, names = both(

@@ -63,6 +63,7 @@ def test_callbacks_of_keras_act_as_always(tmp_path):
     assert training.error(model, two) == 0
 
 
+@pytest.mark.full
 def test_dataset_with_steps_per_epoch_is_the_same_as_arrays():
     import tensorflow as tf
 
@@ -75,6 +76,7 @@ def test_dataset_with_steps_per_epoch_is_the_same_as_arrays():
     assert training.error(batched, arrays) == 0
 
 
+@pytest.mark.full
 def test_weights_of_one_are_none():
     ones = np.ones(6 * training.BATCH, "float32")
     plain, weighted = training.compiled(), training.compiled()
@@ -83,6 +85,7 @@ def test_weights_of_one_are_none():
     assert training.error(weighted, plain) <= 1e-5
 
 
+@pytest.mark.full
 def test_class_weight_is_the_weight_of_the_examples_of_a_class():
     x, y = training.examples()
     weights = {0: 2.0, 1: 0.5, 2: 1.0}
@@ -176,6 +179,7 @@ def test_averages_of_weights_are_those_of_the_steps():
     assert training.error(model, average) <= 1e-6
 
 
+@pytest.mark.full
 def test_clipping_scales_the_gradient_before_the_curvature():
     free = change(weight_decay=0.0)
     loose = change(weight_decay=0.0, global_clipnorm=1e3)

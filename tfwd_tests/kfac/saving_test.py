@@ -20,8 +20,11 @@ def batches():
     "arguments",
     [
         {},
-        {"stagger_inverses": True},
-        {"damping_mode": "eigen", "curvature": "gauss_newton"},
+        pytest.param({"stagger_inverses": True}, marks=pytest.mark.full),
+        pytest.param(
+            {"damping_mode": "eigen", "curvature": "gauss_newton"},
+            marks=pytest.mark.full,
+        ),
         # Saved between the two halves of a step, too.
         {"gradient_accumulation_steps": 2},
     ],

@@ -91,6 +91,7 @@ def normalized():
     )
 
 
+@pytest.mark.full
 def test_fit_with_synchronized_normalization_gives_the_weights_of_one():
     single, mirrored = pair(normalized, estimation="exact")
     for model in (single, mirrored):
@@ -98,6 +99,7 @@ def test_fit_with_synchronized_normalization_gives_the_weights_of_one():
     assert_equal(mirrored, single)
 
 
+@pytest.mark.full
 def test_fit_of_a_convolution_on_two_replicas_gives_the_weights_of_one():
     single, mirrored = pair(training.convolutional, stagger_inverses=True)
     for model in (single, mirrored):
@@ -106,6 +108,7 @@ def test_fit_of_a_convolution_on_two_replicas_gives_the_weights_of_one():
     assert_shared_out(mirrored)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("estimation", ["exact", "sampled"])
 def test_uneven_last_batch_of_fit_gives_the_factors_of_one(estimation):
     """Of the factors alone: Keras weighs the examples of such a batch by the

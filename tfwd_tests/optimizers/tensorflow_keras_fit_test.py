@@ -79,6 +79,7 @@ except tf.errors.InvalidArgumentError as error:
 """
 
 
+@pytest.mark.full
 def test_keras_315_raises_at_several_steps_per_execution_by_collectives():
     """They are what `MirroredStrategy` chooses for CPUs by itself."""
     (lines,) = outputs_of(COLLECTIVE, [{}])

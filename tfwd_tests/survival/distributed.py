@@ -28,14 +28,15 @@ OPTIMIZERS = {
     }.items()
 }
 OPTIMIZERS["kfac"] |= dict(damping=0.1, factor_every=4, inverse_every=8)
+_TOGETHER = {
+    "global_clipnorm": 0.5,
+    "gradient_accumulation_steps": 2,
+    "exclude_from_weight_decay": "@bias",
+}
 CONFIGURATIONS = {
     "plain": {},
-    "clipped": {"global_clipnorm": 0.5},
-    "accumulated_l2": {
-        "gradient_accumulation_steps": 2,
-        "weight_decay_mode": "l2",
-        "exclude_from_weight_decay": "@bias",
-    },
+    "clipped_accumulated": _TOGETHER,
+    "clipped_accumulated_l2": {**_TOGETHER, "weight_decay_mode": "l2"},
 }
 
 

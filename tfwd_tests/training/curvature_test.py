@@ -112,8 +112,13 @@ def test_loop_takes_the_steps_of_the_optimizers_own_methods(arguments):
     "arguments",
     [
         {},
-        {"update_order": "authors", "kl_clip": 1e-3},
-        {"stagger_inverses": True},
+        *(
+            pytest.param(each, marks=pytest.mark.full)
+            for each in (
+                {"update_order": "authors", "kl_clip": 1e-3},
+                {"stagger_inverses": True},
+            )
+        ),
     ],
     ids=str,
 )
@@ -192,7 +197,9 @@ def test_calls_that_trace_have_no_time():
     assert traced == [True, True, True, False, False, False]
 
 
-@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize(
+    "step", [2, *(pytest.param(s, marks=pytest.mark.full) for s in (1, 3))]
+)
 def test_call_ends_with_the_step_that_is_no_number(step):
     images = IMAGES.copy()
     images[(step - 1) * BATCH] = np.nan
