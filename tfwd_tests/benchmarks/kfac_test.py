@@ -13,6 +13,7 @@ if keras.backend.backend() not in ("tensorflow", "jax"):
 from tfwd_tests.benchmarks import kfac
 from tfwd_tests.benchmarks import kfac_steps
 
+pytestmark = pytest.mark.full
 STEP_ROWS = [
     "plain step",
     "plain step, plain path",
@@ -25,8 +26,6 @@ NUMBERS = r" +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+-[\d.]+"
 # Takes no steps, but speaks as the real one does.
 PEER = """
 import json, sys
-
-pytestmark = pytest.mark.full
 print(json.dumps({"jax": "0.0"}), flush=True)
 for line in sys.stdin:
     print(json.dumps({line.strip(): 0.0}), flush=True)
