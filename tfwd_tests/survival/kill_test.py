@@ -1,7 +1,7 @@
 """A run that is killed at any moment and restarted is the run that was not.
 
-Three kills of four come at random moments, every fourth, the first among them,
-inside the writing of a checkpoint.
+Three kills of four come at random moments; every fourth, the first among them,
+comes as soon as a half-written checkpoint is seen.
 """
 
 import random
