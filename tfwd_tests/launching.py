@@ -107,7 +107,13 @@ class Launcher:
 
     def start(self, script, *flags, plan=None, **environment):
         return subprocess.Popen(
-            [self.root / "launch" / script, *flags],
+            [
+                # A shell passes on what was ignored where the tests began,
+                # as under nohup, and cannot trap it.
+                *("env", "--default-signal=INT,HUP"),
+                self.root / "launch" / script,
+                *flags,
+            ],
             cwd=self.folder,
             env={
                 **self.environment,
