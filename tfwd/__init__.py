@@ -1,9 +1,10 @@
 """Weight decay for Keras 3: chosen, exact and inspectable.
 
 Importing the package imports, and so registers with Keras, the optimizers,
-K-FAC among them. The other rooms (`tfwd.data`, `tfwd.models`,
-`tfwd.training`) are imported when they are first used, since some of them need
-TensorFlow.
+K-FAC among them. The other rooms (`tfwd.data`, `tfwd.diagnostics`,
+`tfwd.models`, `tfwd.training`) are imported when they are first used, since
+some of them need TensorFlow, and so is `tfwd.decay_scope`, the function
+`tfwd.diagnostics.decay_scope.patterns`.
 """
 
 import importlib
@@ -19,14 +20,16 @@ __all__ = [
     *(name for name in optimizers.__all__ if name != "OPTIMIZERS"),
 ]
 
-_ROOMS = ("data", "models", "training")
+_ROOMS = ("data", "diagnostics", "models", "training")
 
 
 def __getattr__(name):
     if name in _ROOMS:
         return importlib.import_module(f"tfwd.{name}")
+    if name == "decay_scope":
+        return importlib.import_module("tfwd.diagnostics.decay_scope").patterns
     raise AttributeError(f"module 'tfwd' has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted({*globals(), *_ROOMS})
+    return sorted({*globals(), *_ROOMS, "decay_scope"})

@@ -1,12 +1,10 @@
 """Trains or evaluates a model: `python -m tfwd.train --help`."""
 
-import logging
 import sys
-import warnings
 
-import keras
 import tensorflow as tf
 
+from tfwd.training import command
 from tfwd.training import flagfile
 from tfwd.training import job as job_lib
 from tfwd.training import loop
@@ -25,54 +23,29 @@ def main(arguments):
         that is no longer a number; 1 for a disk or a worker that fails; 128 +
         the number of the signal that stopped it.
     """
-    tf.get_logger().setLevel(logging.ERROR)
-    # A warning is a line for whoever trains, not a place in this library.
-    warnings.formatwarning = lambda message, *_: f"{message}\n"
+    command.begin()
     try:
         settings = flagfile.parse(arguments)
-        _check_backend()
+        command.check_backend()
         if settings.mode == "eval":
             loaded = saved_model.load(settings)
         else:
             job = job_lib.prepare(settings)
     except ValueError as error:
-        return _refuse(error)
+        return command.refuse(error)
     if settings.mode == "eval":
         run.evaluate(*loaded)
         return 0
     try:
         return run.train(job)
     except loop.NonFiniteError as error:
-        return _refuse(error)
+        return command.refuse(error)
     except OSError as error:
-        return _fail(error)
+        return command.fail(error)
     except tf.errors.OpError as error:
-        return _fail(
+        return command.fail(
             f"TensorFlow failed, as it does where a worker has died: {error}"
         )
-
-
-def _check_backend():
-    name = keras.backend.backend()
-    if name != "tensorflow":
-        raise ValueError(
-            "`KERAS_BACKEND` must be tensorflow for training. "
-            f"Received: KERAS_BACKEND={name}"
-        )
-
-
-def _refuse(error):
-    print(_one_line(error), file=sys.stderr)
-    return 2
-
-
-def _fail(error):
-    print(f"{_one_line(error)}; checkpoints are as they were", file=sys.stderr)
-    return 1
-
-
-def _one_line(error):
-    return " ".join(str(error).split())
 
 
 if __name__ == "__main__":

@@ -146,6 +146,32 @@ def named(value):
         (["--dtype_policy=float16"], ["--dtype_policy", "mixed_", "float16"]),
         (["--hidden_layers=-1"], ["--hidden_layers", "at least 0", "-1"]),
         (["--model_file=a.keras"], ["--model_file", "--mode=eval", "a.keras"]),
+        (["--diagnostics=hessian"], ["--diagnostics", "jacobian", "=hessian"]),
+        (["--diagnostics_every=0"], ["--diagnostics_every", "at least 1"]),
+        (["--decay_scope=conv"], ["--decay_scope", "normalized", "=conv"]),
+        (
+            ["--decay_scope=normalized", "--nobatch_norm"],
+            ["scope", "must select", "normalized"],
+        ),
+        (
+            [
+                *("--decay_scope=normalized", "--nobatch_norm"),
+                "--decay_scope_from_epoch=1",
+            ],
+            ["scope", "must select", "normalized"],
+        ),
+        (
+            ["--decay_scope=none", "--decay_scope_from_epoch=30"],
+            ["--decay_scope_from_epoch", "below --epochs=30", "=30"],
+        ),
+        (
+            ["--norm_transfer=no.csv"],
+            ["--norm_transfer", "readable", "No such file", "no.csv"],
+        ),
+        (
+            ["--norm_transfer_moments=scale"],
+            ["--norm_transfer_moments", "needs --norm_transfer", "=scale"],
+        ),
     ],
     ids=named,
 )
@@ -268,6 +294,16 @@ def test_chief_refuses_another_runs_folder_before_it_waits(capsys, monkeypatch):
         ([*PTB, "--optimizer=kfac"], {}, ["--optimizer", "lstm", "=kfac"]),
         ([*PTB, "--bptt=0"], {}, ["--bptt", "at least 1", "0"]),
         (
+            [*PTB, "--diagnostics=damping,jacobian", "--batch_size=9"],
+            {"train": KNOWN},
+            ["--diagnostics", "effective_learning_rate", "=jacobian"],
+        ),
+        (
+            [*PTB, "--decay_scope=normalized", "--batch_size=9"],
+            {"train": KNOWN},
+            ["scope", "must select", "normalized"],
+        ),
+        (
             [*PTB, "--hidden_layers=0", "--batch_size=9"],
             {"train": KNOWN},
             ["hidden_layers", "at least 1", "0"],
@@ -291,6 +327,27 @@ def test_text_that_does_not_fit_is_refused(capsys, arguments, texts, words):
             if text is not None:
                 write(f"text/ptb.{split}.txt", text)
     check_refused(capsys, in_folder(*arguments), *words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ["columns", "epoch, layer, weight_norm"]),
+        (b"\xff", ["--norm_transfer"]),
+        ("epoch,layer,weight_norm\n1,hidden1,x\n", ["line 2", "1, x"]),
+        ("epoch,layer,weight_norm\n1,hidden1,1\n", ["'hidden2'", "epoch 1"]),
+        ("epoch,layer,weight_norm\n", ["'hidden1'", "epoch 1"]),
+        (
+            "epoch,layer,weight_norm\n1,hidden1,0\n1,hidden2,1\n",
+            ["hidden1", "(0, inf)"],
+        ),
+    ],
+    ids=["empty", "binary", "no number", "a layer", "an epoch", "zero"],
+)
+def test_norms_that_do_not_fit_are_refused(capsys, text, words):
+    write("norms.csv", text)
+    arguments = in_folder("--norm_transfer=norms.csv", "--epochs=1")
+    check_refused(capsys, arguments, "--norm_transfer=norms.csv", *words)
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,20 @@ RULES = "@rules_python//python:{}.bzl"
 ORDER = {
     "tfwd": {"kfac", "optimizers"},
     "data": set(),
+    "diagnose": {"data", "diagnostics", "training"},
+    "diagnostics": {"kfac", "optimizers"},
     "hashing": set(),
     "kfac": {"hashing", "optimizers"},
     "models": {"hashing"},
     "optimizers": set(),
-    "training": {"tfwd", "data", "kfac", "models", "optimizers"},
+    "training": {
+        "tfwd",
+        "data",
+        "diagnostics",
+        "kfac",
+        "models",
+        "optimizers",
+    },
     "train": {"training"},
 }
 

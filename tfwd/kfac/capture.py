@@ -145,8 +145,8 @@ def has_loss_weights(model):
     return weights is not None
 
 
-def call_for_training(model, inputs):
-    """Returns the model's output in training mode."""
+def call(model, inputs, training):
+    """Returns the model's output in training or inference mode."""
     if model._call_has_training_arg:
-        return model(inputs, training=True)
+        return model(inputs, training=training)
     return model(inputs)

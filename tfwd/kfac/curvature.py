@@ -1,7 +1,7 @@
 """One curvature pass: from a batch to the factors that it estimates.
 
-The model runs in training mode under a `StatelessScope`, so nothing of it
-changes, and a dropout mask is that of the next training step. Vectors are sent
+The model runs, in training mode by default, under a `StatelessScope`: nothing
+of it changes, and a dropout mask is that of the next step. Vectors are sent
 back from its head to every pre-activation; with C the block of a layer,
 
 ```
@@ -71,6 +71,7 @@ def estimate(
     sample_weight=None,
     step=0,
     first_example=0,
+    training=True,
 ):
     """Estimates the factors of all blocks on a batch.
 
@@ -88,6 +89,7 @@ def estimate(
             example it determines the sampled vectors.
         first_example: Global index of the first example of the batch over all
             replicas.
+        training: Whether the model runs in training mode, or else inference.
 
     Returns:
         An `Estimate` per block.
@@ -102,6 +104,7 @@ def estimate(
         blocks,
         head,
         needs_logits=curvature.kind == "gauss_newton",
+        training=training,
     )
     size = ops.shape(keras.tree.flatten(inputs)[0])[0]
     examples = ops.arange(size, dtype="int32") + ops.cast(
@@ -111,7 +114,9 @@ def estimate(
     dtype = blocks[0].dtype
     if sample_weight is not None:
         sample_weight = ops.cast(sample_weight, dtype)
-        sample_weight = ops.reshape(sample_weight, (size, -1, 1))
+        # Without a -1, which an empty batch leaves undetermined.
+        width = math.prod(ops.shape(sample_weight)[1:])
+        sample_weight = ops.reshape(sample_weight, (size, width, 1))
 
     def vectors_at(tensor, recorded):
         z = _with_predictions(ops.cast(tensor, dtype))

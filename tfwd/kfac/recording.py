@@ -62,18 +62,22 @@ class Run:
         head: Its `heads.Head`.
         needs_logits: Whether the head is to be the logits, whatever the model
             returns.
+        training: Whether the model runs in training mode, or else inference.
 
     Attributes:
         called: The block of each call, in order.
     """
 
-    def __init__(self, backend, model, blocks, head, needs_logits):
+    def __init__(
+        self, backend, model, blocks, head, needs_logits, training=True
+    ):
         self.called = []
         self._backend = backend
         self._model = model
         self._blocks = {id(block.layer): block for block in blocks}
         self._head = head
         self._needs_logits = needs_logits
+        self._training = training
 
     def __call__(self, inputs, connect):
         """Returns the head and a `Recorded`.
@@ -107,7 +111,7 @@ class Run:
         mapping = self._backend.current_values(self._model.variables)
         scope = _Scope(mapping, self._blocks.values())
         with scope, capture.listening(listen):
-            output = capture.call_for_training(self._model, inputs)
+            output = capture.call(self._model, inputs, self._training)
         leaves = keras.tree.flatten(output)
         if len(leaves) != 1:
             raise ValueError(

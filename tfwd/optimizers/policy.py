@@ -74,6 +74,9 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
         self._multipliers = multipliers
         # Pairs of (shape, factor) by position, where there are rules.
         self._selection = None
+        # The factors that rules left, and what restricts them later.
+        self._decided_factors = None
+        self._restriction = None
         self._weight_decay = self._scalar("weight_decay", weight_decay)
         self._effective_weight_decay = self._scalar("effective_weight_decay")
         self._first_overshoot_step = self._scalar(
@@ -181,6 +184,58 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
             *selection.exclusions("var_names", var_names or ()),
         )
 
+    def restrict_weight_decay(self, factors):
+        """Multiplies the factors that `build` decided on by others.
+
+        A later call replaces an earlier one: the factors are always those of
+        `build` times the ones given last, so ones lift a restriction. It is
+        part of the config and of a saved model.
+
+        The factors are constants of a compiled step. One that is compiled
+        already must be traced anew: that of `fit` by
+        `model.make_train_function(force=True)`, as the callback
+        `tfwd.diagnostics.decay_switch.DecayScopeSwitch` does.
+
+        Args:
+            factors: A number of at least 0 for each variable of `build`, in
+                the same order.
+
+        Raises:
+            ValueError: If the optimizer is not built, or the factors are not
+                one per variable, finite and at least 0.
+        """
+        if not self.built:
+            raise ValueError(
+                "`restrict_weight_decay()` must be called after `build`. "
+                f"Received: built={self.built}"
+            )
+        variables = self.model_variables()
+        restriction = tuple(factors)
+        if len(restriction) != len(variables):
+            raise ValueError(
+                "`factors` must be one per variable, of which there are "
+                f"{len(variables)}. Received: {len(restriction)} factors"
+            )
+        for factor in restriction:
+            arguments.check_non_negative("factors", factor)
+        if self._selection is None:
+            shapes = selection.shapes_of(variables)
+            self._selection = tuple(
+                zip(shapes, self._decided_factors, strict=True)
+            )
+        self._restriction = tuple(float(factor) for factor in restriction)
+        self.weight_decay_factors = self._restricted_factors()
+
+    def _restricted_factors(self):
+        if self._restriction is None:
+            return self._decided_factors
+        return tuple(
+            factor * other
+            for factor, other in zip(
+                self._decided_factors, self._restriction, strict=True
+            )
+        )
+
     def build(self, variables):
         """Decides which variables decay, once.
 
@@ -200,16 +255,17 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
                 stacklevel=2,
             )
         super().build(variables)
-        self.weight_decay_factors = tuple(
+        self._decided_factors = tuple(
             0.0 if self.is_overwritten(variable) else factor
             for variable, factor in zip(variables, factors, strict=True)
         )
+        self.weight_decay_factors = self._restricted_factors()
         if rules:
             shapes = selection.shapes_of(variables)
             self._selection = tuple(zip(shapes, factors, strict=True))
 
     def get_config(self):
-        """Returns the arguments and, once decided, what the rules selected."""
+        """Returns the arguments, what the rules selected, the restriction."""
         config = super().get_config()
         schedule = self.weight_decay_schedule
         if schedule is not None:
@@ -229,6 +285,8 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
         if self._selection is not None:
             records = selection.as_records(self._selection)
             config["weight_decay_selection"] = records
+        if self._restriction is not None:
+            config["weight_decay_restriction"] = list(self._restriction)
         return config
 
     @classmethod
@@ -236,6 +294,7 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
         """Makes an optimizer, with what its rules selected if that is known."""
         config = dict(config)
         records = config.pop("weight_decay_selection", None)
+        restriction = config.pop("weight_decay_restriction", None)
         schedule = config.get("weight_decay_schedule")
         if isinstance(schedule, dict):
             config["weight_decay_schedule"] = (
@@ -244,6 +303,8 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
         optimizer = super().from_config(config, custom_objects)
         if records is not None:
             optimizer._selection = selection.from_records(records)
+        if restriction is not None:
+            optimizer._restriction = tuple(restriction)
         return optimizer
 
 

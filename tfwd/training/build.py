@@ -6,6 +6,7 @@ import keras
 
 from tfwd import kfac
 from tfwd import models
+from tfwd.diagnostics import decay_scope
 from tfwd.training import carried as carried_lib
 from tfwd.training import curvature
 from tfwd.training import inputs
@@ -56,7 +57,10 @@ def build(settings, strategy, source, plan):
             dropout=settings.dropout,
         )
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        optimizer = plan.create()
+        excluded = ()
+        if settings.decay_scope_from_epoch == 0:
+            excluded = decay_scope.patterns(model, settings.decay_scope)
+        optimizer = plan.create(excluded)
         registration = None
         if isinstance(optimizer, kfac.KFAC):
             registration = optimizer.attach(model, loss=loss)

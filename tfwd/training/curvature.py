@@ -75,6 +75,11 @@ class Work:
         """Does what is due after the training step on `batch`."""
         self._do(self.optimizer.schedule.after(step), batch)
 
+    @property
+    def had_cold_start(self):
+        """Whether the factors began as an average over an epoch."""
+        return self.optimizer.schedule.cold_started
+
     def cold_start(self, batches):
         """Averages the factors over all `batches`, then inverts them."""
         self.optimizer.cold_start(batches, self._add_to_average)

@@ -80,7 +80,11 @@ class Epochs:
 
     def _begin(self):
         steps = self.job.steps_per_epoch
-        if self.job.settings.cold_start:
+        self._diagnose(0)
+        if self.job.settings.cold_start and not (
+            # A checkpoint of step 0 holds what it gave.
+            self.loop.curvature.had_cold_start
+        ):
             if self.job.is_chief:
                 print("Averaging K-FAC's factors over the first epoch")
             batches = itertools.islice(self.job.batches(0), steps)
@@ -90,6 +94,21 @@ class Epochs:
         if self.job.is_chief:
             self._replace("last.keras", self.job.model.save)
 
+    def _diagnose(self, epochs):
+        diagnostics = self.job.diagnostics
+        if diagnostics and diagnostics.is_due(epochs):
+            with self._watchdog.paused():
+                diagnostics.measure(epochs, self.progress.step)
+
+    def _report_scope(self):
+        if self.job.is_chief:
+            factors = self.job.optimizer.weight_decay_factors
+            print(
+                f"Weight decay is kept to --decay_scope="
+                f"{self.job.settings.decay_scope}: "
+                f"{sum(map(bool, factors))} of {len(factors)} variables decay"
+            )
+
     def _watched(self, batches):
         for batch in batches:
             yield batch
@@ -97,6 +116,8 @@ class Epochs:
 
     def _train_epoch(self, iterator, bar):
         progress, steps = self.progress, self.job.steps_per_epoch
+        if self.job.interventions.before_epoch(progress.epoch):
+            self._report_scope()
         if progress.step_in_epoch == 0:
             self.loop.start_epoch()
         while progress.step_in_epoch < steps and not self.stopped:
@@ -125,6 +146,7 @@ class Epochs:
     def _finish_epoch(self, bar):
         job, progress = self.job, self.progress
         self.loop.average_replica_state()
+        job.interventions.after_epoch(progress.epoch + 1)
         trained, measured = self._means(), {}
         for split in ("validation", "test"):
             if split in job.evaluation:
@@ -144,6 +166,7 @@ class Epochs:
         loop_lib.check_finite(row, progress.step)
         bar(job.steps_per_epoch, measured, finalize=True)
         progress.overshot = progress.overshot or _report_overshoot(job)
+        self._diagnose(row["epoch"])
         self.loop.curvature.warn_of_failures()
         progress.finish_epoch(*_selected(row, job))
         for writer in self._writers:

@@ -16,7 +16,6 @@ _DEFINE = {
     float: flags.DEFINE_float,
     bool: flags.DEFINE_bool,
     tuple[str, ...]: flags.DEFINE_multi_string,
-    tuple[int, ...]: flags.DEFINE_list,
 }
 # Where a run goes is no part of what it computes: a replay gets its own folder
 # and its own machines.
@@ -28,35 +27,40 @@ _MAY_DIFFER = (
     "virtual_cpus",
     "data_dir",
     "tensorboard",
+    "diagnostics",
+    "diagnostics_every",
+    "diagnostics_examples",
+    "diagnostics_projections",
     "checkpoint_every",
     "keep_checkpoints",
     "step_timeout",
 )
-_PATHS = ("data_dir", "model_file")
+_PATHS = ("data_dir", "model_file", "norm_transfer")
 _HELP = ("-h", "-help", "--helpshort", "--helpfull")
 
 
-def parse(arguments):
+def parse(arguments, kind=settings_lib.Settings):
     """Reads `Settings` from a command line.
 
     Args:
         arguments: Flags without the program's name. A flag given directly
             wins over the same flag in a `--flagfile`, also one that may be
             repeated; `--help` prints all flags and leaves.
+        kind: `Settings`, or another dataclass whose fields are like those.
 
     Returns:
-        `Settings`.
+        An instance of `kind`.
 
     Raises:
         ValueError: An unknown flag, or a value that is not allowed.
     """
     files, direct = _split(arguments)
     # absl lets the last one win, but appends flags that may be repeated.
-    values, given = _parsed([*files, *direct]), _parsed(direct)
+    values, given = _parsed([*files, *direct], kind), _parsed(direct, kind)
     if values.help:
         sys.stdout.write(values.get_help() + "\n")
         raise SystemExit(0)
-    return settings_lib.Settings(
+    return kind(
         **{
             field.name: _value(
                 field,
@@ -64,7 +68,7 @@ def parse(arguments):
                     field.name
                 ].value,
             )
-            for field in dataclasses.fields(settings_lib.Settings)
+            for field in dataclasses.fields(kind)
         }
     )
 
@@ -87,9 +91,9 @@ def _split(arguments):
     return files, direct
 
 
-def _parsed(arguments):
+def _parsed(arguments, kind):
     values = flags.FlagValues()
-    for field in dataclasses.fields(settings_lib.Settings):
+    for field in dataclasses.fields(kind):
         _define(field, values)
     flags.DEFINE_bool("help", False, "print the flags", flag_values=values)
     try:
@@ -127,7 +131,9 @@ def differences(settings, other_lines):
         Tuples (flag name, text there, text here), without the flags that say
         how the run is carried out: devices, places, checkpoints.
     """
-    there, here = _by_name(other_lines), _by_name(lines(settings))
+    # A flag that an earlier version did not have has its default there.
+    there = _by_name(lines(settings_lib.Settings())) | _by_name(other_lines)
+    here = _by_name(lines(settings))
     return [
         (
             name,
@@ -146,7 +152,16 @@ def _define(field, values):
     default = field.default
     if typing.get_args(kind):
         default = [str(each) for each in default]
-    _DEFINE[kind](field.name, default, text, flag_values=values)
+    define = flags.DEFINE_list if _is_list(field) else _DEFINE[kind]
+    define(field.name, default, text, flag_values=values)
+
+
+def _is_list(field):
+    """Whether one flag holds all values: numbers, or some of a few names."""
+    kind = rules.kind_of(field)
+    return kind == tuple[int, ...] or (
+        kind == tuple[str, ...] and "choices" in field.metadata
+    )
 
 
 def _value(field, value):
@@ -169,10 +184,10 @@ def _lines_of(field, value):
     kind = rules.kind_of(field)
     if field.name in _PATHS:
         value = os.path.abspath(os.path.expanduser(value))
-    if kind == tuple[str, ...]:
-        return [f"--{field.name}={each}" for each in value]
-    if kind == tuple[int, ...]:
+    if _is_list(field):
         value = ",".join(map(str, value))
+    elif kind == tuple[str, ...]:
+        return [f"--{field.name}={each}" for each in value]
     if kind is bool:
         value = str(value).lower()
     return [f"--{field.name}={value}"]

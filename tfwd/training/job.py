@@ -10,7 +10,9 @@ from tfwd import models
 from tfwd.training import build
 from tfwd.training import checkpoint
 from tfwd.training import cluster
+from tfwd.training import diagnostics as diagnostics_lib
 from tfwd.training import inputs
+from tfwd.training import interventions as interventions_lib
 from tfwd.training import loop as loop_lib
 from tfwd.training import optimizer as optimizer_lib
 from tfwd.training import output
@@ -33,6 +35,8 @@ class Job:
     built: build.Built
     loop: loop_lib.Loop
     evaluation: dict[str, inputs.Evaluation]
+    diagnostics: diagnostics_lib.Diagnostics | None
+    interventions: interventions_lib.Interventions
     checkpoints: checkpoint.Checkpoints
     progress: progress_lib.Progress
     folder: output.Folder
@@ -91,6 +95,7 @@ def prepare(settings, previous=None):
             the argument. Nothing has been written then.
     """
     optimizer_lib.check(settings)
+    diagnostics_lib.check(settings.diagnostics, models.task(settings.model))
     # Made here only to be checked.
     checkpoint.Every(settings.checkpoint_every)
     if settings.tensorboard:
@@ -127,17 +132,14 @@ def prepare(settings, previous=None):
     loop = build.make_loop(
         settings, strategy, source, built.model, built.optimizer
     )
-    scale = loop.replica_step.loss_scale
-    checkpoints = checkpoint.Checkpoints(
-        place,
-        settings.keep_checkpoints,
-        {
-            "model": built.model.variables,
-            "optimizer": built.optimizer.variables,
-            "loss_scale": scale.variables if scale else [],
-        },
-        is_chief,
-        {"model": settings.model, "optimizer": settings.optimizer},
+    checkpoints = checkpoints_of(settings, place, built, loop, is_chief)
+    diagnostics = None
+    if settings.diagnostics:
+        diagnostics = diagnostics_lib.Diagnostics(
+            settings, strategy, source, built.model, built.optimizer
+        )
+    interventions = interventions_lib.Interventions(
+        settings, built.model, built.optimizer, loop
     )
     progress = progress_lib.Progress()
     if stored is not None:
@@ -158,9 +160,27 @@ def prepare(settings, previous=None):
         built=built,
         loop=loop,
         evaluation=evaluation,
+        diagnostics=diagnostics,
+        interventions=interventions,
         checkpoints=checkpoints,
         progress=progress,
         folder=folder,
+    )
+
+
+def checkpoints_of(settings, folder, built, loop, is_chief=True):
+    """Returns the `Checkpoints` of a built model in a folder."""
+    scale = loop.replica_step.loss_scale
+    return checkpoint.Checkpoints(
+        folder,
+        settings.keep_checkpoints,
+        {
+            "model": built.model.variables,
+            "optimizer": built.optimizer.variables,
+            "loss_scale": scale.variables if scale else [],
+        },
+        is_chief,
+        {"model": settings.model, "optimizer": settings.optimizer},
     )
 
 

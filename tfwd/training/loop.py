@@ -46,15 +46,21 @@ class Loop:
         self.strategy = strategy
         self.replica_step = step
         self.curvature = step.curvature
+        self._jit_compile = jit_compile
+        self.retrace()
+        self._evaluate = tf.function(self._evaluation_steps)
+        self._average = tf.function(self._average_on_replicas)
+
+    def retrace(self):
+        """Lets the next step be compiled anew, with constants as they are."""
+        step = self.replica_step
         self._train_step = (
             tf.function(step.train, jit_compile=True)
-            if jit_compile
+            if self._jit_compile
             else step.train
         )
         self._train = tf.function(self._train_steps)
         self._train_one = tf.function(self._global_step)
-        self._evaluate = tf.function(self._evaluation_steps)
-        self._average = tf.function(self._average_on_replicas)
 
     def start_epoch(self):
         """Lets a text begin anew; does nothing for images."""

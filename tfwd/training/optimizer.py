@@ -43,14 +43,22 @@ class Plan:
     weight_decay_factor: float | keras.optimizers.schedules.LearningRateSchedule
     arguments: dict
 
-    def create(self):
-        """Makes the optimizer, in the strategy's scope if there is one."""
+    def create(self, excluded=()):
+        """Makes the optimizer, in the strategy's scope if there is one.
+
+        Args:
+            excluded: Patterns of variables that do not decay either.
+        """
+        arguments = dict(self.arguments)
+        if excluded:
+            given = arguments["exclude_from_weight_decay"]
+            arguments["exclude_from_weight_decay"] = (*given, *excluded)
         factor = self.weight_decay_factor
         return self.cls(
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             weight_decay_schedule=None if factor == 1.0 else factor,
-            **self.arguments,
+            **arguments,
         )
 
 

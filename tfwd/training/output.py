@@ -15,6 +15,8 @@ NAMES = (
     "run.json",
     "metrics.csv",
     "curves.png",
+    "diagnostics.csv",
+    "mechanisms.png",
     "last.keras",
     "best.keras",
     "final.keras",

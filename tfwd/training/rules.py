@@ -17,11 +17,20 @@ def check(settings):
     Raises:
         ValueError: One line: the flag, the rule and the value.
     """
+    check_fields(settings)
+    _check_together(settings)
+
+
+def check_fields(settings):
+    """Checks every field of a dataclass by its type and its metadata.
+
+    Raises:
+        ValueError: One line: the flag, the rule and the value.
+    """
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if value is not None:
             _check(field, kind_of(field), value)
-    _check_together(settings)
 
 
 def kind_of(field):
@@ -142,6 +151,33 @@ def _check_together(settings):
         refuse("resume", "needs --output_dir", settings.resume)
     for text in settings.weight_decay_multiplier:
         multiplier(text)
+    _check_interventions(settings)
+
+
+def _check_interventions(settings):
+    first_epoch = settings.decay_scope_from_epoch
+    if first_epoch and settings.decay_scope == "all":
+        refuse(
+            "decay_scope_from_epoch", "needs another --decay_scope", first_epoch
+        )
+    if first_epoch >= settings.epochs:
+        refuse(
+            "decay_scope_from_epoch",
+            f"must be below --epochs={settings.epochs}",
+            first_epoch,
+        )
+    first_epoch = settings.norm_transfer_from_epoch
+    if first_epoch > settings.epochs:
+        refuse(
+            "norm_transfer_from_epoch",
+            f"must be at most --epochs={settings.epochs}",
+            first_epoch,
+        )
+    fields = {field.name: field for field in dataclasses.fields(settings)}
+    for name in ("norm_transfer_from_epoch", "norm_transfer_moments"):
+        value = getattr(settings, name)
+        if settings.norm_transfer is None and value != fields[name].default:
+            refuse(name, "needs --norm_transfer", value)
 
 
 def multiplier(text):

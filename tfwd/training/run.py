@@ -2,6 +2,7 @@
 
 import tfwd
 from tfwd.training import curves
+from tfwd.training import diagnostics
 from tfwd.training import epochs as epochs_lib
 from tfwd.training import job as job_lib
 from tfwd.training import logs
@@ -73,6 +74,12 @@ def evaluate(loop, evaluation, task):
 
 def _train_once(job, stop, watchdog):
     writers = _writers(job) if job.is_chief else []
+    if job.diagnostics and job.is_chief:
+        # Before the first step nothing that is there stands.
+        last_epoch = job.progress.epoch if job.progress.step else None
+        job.diagnostics.open(
+            job.folder.path, last_epoch, job.settings.tensorboard
+        )
     epochs = epochs_lib.Epochs(job, writers, stop, watchdog)
     try:
         epochs.run()
@@ -80,7 +87,7 @@ def _train_once(job, stop, watchdog):
         for writer in writers:
             writer.close()
         if job.is_chief:
-            _draw_curves(job)
+            _draw(job)
     return epochs
 
 
@@ -133,6 +140,8 @@ def _finish(job, watchdog):
         for name in output.NAMES:
             if (path / name).exists():
                 print(path / name)
+        if job.diagnostics:
+            print(diagnostics.cost(path, job.progress.elapsed_seconds))
 
 
 def _measured(loop, evaluation, task, on_call=lambda: None):
@@ -149,14 +158,14 @@ def _measured(loop, evaluation, task, on_call=lambda: None):
     return rows
 
 
-def _draw_curves(job):
-    path = job.folder.path
+def _draw(job):
+    path, settings = job.folder.path, job.settings
+    title = f"{settings.model} on {settings.dataset}, {settings.optimizer}"
+    diagnostics.draw(path, title)
     if not (path / "metrics.csv").exists():
         return
     rows = logs.read(path / "metrics.csv")
     if rows:
-        settings = job.settings
-        title = f"{settings.model} on {settings.dataset}, {settings.optimizer}"
         output.replace(
             path / "curves.png",
             lambda partial: curves.draw(rows, title, partial),

@@ -24,13 +24,33 @@ def load(settings):
         ValueError: No model in the file, or one for other data.
     """
     strategy = strategy_lib.create(settings)
+    source, model = read(settings, strategy)
+    loop = build.make_loop(settings, strategy, source, model)
+    splits = inputs.evaluation_splits(settings, source, strategy)
+    return loop, splits, models.task(settings.model)
+
+
+def read(settings, strategy, with_optimizer=False):
+    """Loads the data and the model that `settings.model_file` holds.
+
+    Args:
+        settings: `Settings` of mode "eval".
+        strategy: In whose scope the model is made.
+        with_optimizer: Whether it is compiled as it was when it was saved.
+
+    Returns:
+        (data set, model).
+
+    Raises:
+        ValueError: No model in the file, or one for other data.
+    """
     path = pathlib.Path(settings.model_file).expanduser()
     if not path.is_file():
         rules.refuse("model_file", "must be an existing .keras file", path)
     source = inputs.load(settings)
     with strategy.scope():
         try:
-            model = keras.saving.load_model(path, compile=False)
+            model = keras.saving.load_model(path, compile=with_optimizer)
         except (OSError, TypeError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             rules.refuse(
@@ -45,6 +65,4 @@ def load(settings):
             f"this model takes {shapes[0]} and gives {shapes[1]}",
             path,
         )
-    loop = build.make_loop(settings, strategy, source, model)
-    splits = inputs.evaluation_splits(settings, source, strategy)
-    return loop, splits, models.task(settings.model)
+    return source, model

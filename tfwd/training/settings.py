@@ -4,6 +4,8 @@ import dataclasses
 
 from tfwd import data
 from tfwd import models
+from tfwd.diagnostics import decay_scope
+from tfwd.diagnostics import mechanisms
 from tfwd.models import conventions
 from tfwd.training import optimizer as optimizer_lib
 from tfwd.training import rules
@@ -195,6 +197,18 @@ class Settings:
         (),
         "'<path regular expression>=<factor>' scales lambda; may be repeated",
     )
+    decay_scope: str = _setting(
+        "all",
+        "which layers decay: all, those whose scale a normalization undoes, "
+        "the final ones, or none; what is excluded above stays excluded",
+        choices=decay_scope.SCOPES,
+    )
+    decay_scope_from_epoch: int = _setting(
+        0,
+        "the scope is kept to after so many epochs, until then all layers "
+        "decay",
+        at_least=0,
+    )
     momentum: float | None = _setting(
         None, "momentum of sgd, sgdw, sgds, kfac", at_least=0, below=1
     )
@@ -349,6 +363,41 @@ class Settings:
     )
     base_batch_size: int = _setting(
         128, "batch size of the unscaled values", at_least=1
+    )
+
+    diagnostics: tuple[str, ...] = _setting(
+        (),
+        "what is measured between epochs and written to diagnostics.csv, e.g. "
+        f"{','.join(mechanisms.DEFAULT)}; default: nothing. It changes nothing "
+        "of the run",
+        choices=mechanisms.NAMES,
+    )
+    diagnostics_every: int = _setting(
+        1,
+        "epochs between measurements, of which the first precedes the training",
+        at_least=1,
+    )
+    diagnostics_examples: int = _setting(
+        1000, "training examples that are measured on", at_least=1
+    )
+    diagnostics_projections: int = _setting(
+        1,
+        "random projections by which an example's Jacobian is estimated",
+        at_least=1,
+    )
+    norm_transfer: str | None = _setting(
+        None,
+        "diagnostics.csv of another run: after each epoch the layers whose "
+        "scale a normalization undoes get the weight norms that they had there",
+    )
+    norm_transfer_from_epoch: int = _setting(
+        1, "the first epoch, counted from 1, after which they do", at_least=1
+    )
+    norm_transfer_moments: str = _setting(
+        "keep",
+        "what becomes of the optimizer's moments then: kept as they are, or "
+        "scaled as the gradients are",
+        choices=("keep", "scale"),
     )
 
     def __post_init__(self):

@@ -71,11 +71,11 @@ class Own(keras.Model):
 def test_a_model_is_called_in_training_mode_if_it_has_one():
     model = hooking.network()
     x = hooking.inputs_of(8, 6)
-    trained = hooking.numpy(capture.call_for_training(model, x))
+    trained = hooking.numpy(capture.call(model, x, True))
     assert not np.array_equal(trained, hooking.numpy(model(x, training=False)))
     own = Own()
     np.testing.assert_array_equal(
-        hooking.numpy(capture.call_for_training(own, x)), hooking.numpy(own(x))
+        hooking.numpy(capture.call(own, x, True)), hooking.numpy(own(x))
     )
 
 

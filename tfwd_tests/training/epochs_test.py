@@ -1,7 +1,6 @@
 """A run that ends at any of its writes, begun again, is as if it had not."""
 
 import keras
-import numpy as np
 import pytest
 
 from tfwd import data
@@ -9,7 +8,7 @@ from tfwd import train
 from tfwd.training import checkpoint
 from tfwd.training import logs
 from tfwd.training import output
-from tfwd_tests.training import runs
+from tfwd_tests.training import crashes
 
 # The rate grows until rate times decay is 1, which wipes the weights out: the
 # last epoch is not the best.
@@ -21,31 +20,6 @@ ARGUMENTS = [
 ]
 
 
-class Crash(Exception):
-    """What ends a process at once."""
-
-
-def crashing_after(function, count, condition=lambda *arguments: True):
-    """A function that crashes when it has done what is asked for `count` times.
-
-    Args:
-        function: What does it.
-        count: Which of the calls ends with a crash, from 1.
-        condition: Of its arguments, which calls are counted.
-    """
-    calls = []
-
-    def crashing(*arguments, **keywords):
-        result = function(*arguments, **keywords)
-        if condition(*arguments):
-            calls.append(arguments)
-            if len(calls) == count:
-                raise Crash
-        return result
-
-    return crashing
-
-
 def patch(monkeypatch, event, count):
     owner, name, condition = {
         "row": (logs.MetricsFile, "append", lambda *_: True),
@@ -53,7 +27,7 @@ def patch(monkeypatch, event, count):
         "last.keras": (output, "replace", lambda p, _: p.name == "last.keras"),
         "best.keras": (output, "replace", lambda p, _: p.name == "best.keras"),
     }[event]
-    crashing = crashing_after(getattr(owner, name), count, condition)
+    crashing = crashes.crashing_after(getattr(owner, name), count, condition)
     monkeypatch.setattr(owner, name, crashing)
 
 
@@ -63,15 +37,6 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "whole"
     assert train.main([*ARGUMENTS, f"--output_dir={folder}"]) == 0
     return folder
-
-
-def assert_same(folder, whole):
-    assert runs.rows(folder) == runs.rows(whole)
-    for file in ("final.keras", "best.keras"):
-        expected, found = runs.weights(whole, file), runs.weights(folder, file)
-        assert found.keys() == expected.keys()
-        for path, array in expected.items():
-            np.testing.assert_array_equal(found[path], array, err_msg=path)
 
 
 # Checkpoint and last.keras are written once before the first epoch as well;
@@ -98,10 +63,10 @@ def test_crash_after_a_write_changes_neither_rows_nor_weights(
     command = [*ARGUMENTS, f"--output_dir={tmp_path / 'a'}"]
     with monkeypatch.context() as patched:
         patch(patched, event, count)
-        with pytest.raises(Crash):
+        with pytest.raises(crashes.Crash):
             train.main(command)
     assert train.main(command) == 0
-    assert_same(tmp_path / "a", whole)
+    crashes.assert_same(tmp_path / "a", whole)
 
 
 def test_best_model_is_that_of_the_best_row(whole):
@@ -113,3 +78,20 @@ def test_best_model_is_that_of_the_best_row(whole):
     held_out = data.load("digits", num_validation=100).validation
     _, accuracy = model.evaluate(held_out.images, held_out.labels, verbose=0)
     assert accuracy == pytest.approx(best["validation_accuracy"])
+
+
+def test_cold_start_is_not_repeated_from_the_checkpoint_it_left(
+    tmp_path, monkeypatch
+):
+    command = [
+        *("--epochs=1", "--hidden_units=4", "--train_fraction=0.1"),
+        *("--optimizer=kfac", "--cold_start", "--deterministic"),
+    ]
+    assert train.main([*command, f"--output_dir={tmp_path / 'whole'}"]) == 0
+    with monkeypatch.context() as patched:
+        patch(patched, "checkpoint", 1)
+        with pytest.raises(crashes.Crash):
+            train.main([*command, f"--output_dir={tmp_path / 'a'}"])
+    assert train.main([*command, f"--output_dir={tmp_path / 'a'}"]) == 0
+    # The refreshes of the inverses, which are saved, are counted.
+    crashes.assert_same(tmp_path / "a", tmp_path / "whole")

@@ -19,6 +19,8 @@ EVERYTHING = [
     "--decay_epochs=3,5",
     "--use_ema",
     "--ema_momentum=0.999",
+    "--diagnostics=jacobian,damping",
+    "--norm_transfer=/runs/a/diagnostics.csv",
 ]
 
 
@@ -43,6 +45,7 @@ def test_lines_replay_the_settings_exactly(tmp_path):
     assert flagfile.parse([f"--flagfile={path}"]) == settings
     assert settings.exclude_from_weight_decay == ("@bias", "logits/.*, #x")
     assert settings.decay_epochs == (3, 5)
+    assert settings.diagnostics == ("jacobian", "damping")
     assert settings.nesterov is True
     assert settings.batch_norm is False
 
@@ -120,6 +123,17 @@ def test_differences_name_each_flag_with_both_values():
     ]
 
 
+def test_flag_that_is_not_there_has_its_default():
+    settings = flagfile.parse(EVERYTHING)
+    lines = flagfile.lines(settings)
+    lines.remove("--decay_scope=all")
+    assert flagfile.differences(settings, lines) == []
+    other = dataclasses.replace(settings, decay_scope="final")
+    assert flagfile.differences(other, lines) == [
+        ("decay_scope", "all", "final")
+    ]
+
+
 def test_how_a_run_is_carried_out_makes_no_other_run_of_it():
     settings = flagfile.parse(EVERYTHING)
     moved = dataclasses.replace(
@@ -133,5 +147,7 @@ def test_how_a_run_is_carried_out_makes_no_other_run_of_it():
         keep_checkpoints=9,
         step_timeout=60.0,
         tensorboard=True,
+        diagnostics=(),
+        diagnostics_every=2,
     )
     assert flagfile.differences(moved, flagfile.lines(settings)) == []

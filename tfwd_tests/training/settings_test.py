@@ -52,6 +52,18 @@ from tfwd.training import settings as settings_lib
         ("estimation", "all", "one of sampled, exact"),
         ("on_unsupported", "skip", "one of error, sgd"),
         ("update_order", "paper", "one of algorithm, authors"),
+        ("diagnostics", ("jacobian", "hessian"), "one of effective"),
+        ("diagnostics_every", 0, "at least 1"),
+        ("diagnostics_examples", 0, "at least 1"),
+        ("diagnostics_projections", 0, "at least 1"),
+        ("decay_scope", "conv", "one of all, normalized, final, none"),
+        ("decay_scope_from_epoch", -1, "at least 0"),
+        ("decay_scope_from_epoch", 1, "--decay_scope"),
+        ("norm_transfer_from_epoch", 0, "at least 1"),
+        ("norm_transfer_from_epoch", 2, "--norm_transfer"),
+        ("norm_transfer_from_epoch", 31, "--epochs=30"),
+        ("norm_transfer_moments", "drop", "one of keep, scale"),
+        ("norm_transfer_moments", "scale", "--norm_transfer"),
     ],
 )
 def test_broken_rule_names_the_flag_the_rule_and_the_value(name, value, rule):

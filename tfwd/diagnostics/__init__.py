@@ -1,0 +1,57 @@
+"""The three mechanisms of weight decay, measured and intervened in.
+
+Measures of a model on data are functions here; what they are made of has a
+module for each quantity. `Mechanisms` measures several in one pass,
+`MechanismLogger` does so while a model trains. `WeightNormTransfer` and
+`DecayScopeSwitch` change the training itself.
+"""
+
+from tfwd.diagnostics import convergence
+from tfwd.diagnostics import decay_scope
+from tfwd.diagnostics import mechanisms
+from tfwd.diagnostics import scale_invariance
+from tfwd.diagnostics import table
+from tfwd.diagnostics import weight_layers
+from tfwd.diagnostics.damping import damping_ratio
+from tfwd.diagnostics.damping import effective_damping
+from tfwd.diagnostics.decay_switch import DecayScopeSwitch
+from tfwd.diagnostics.estimates import Mean
+from tfwd.diagnostics.learning_rates import effective_learning_rate
+from tfwd.diagnostics.learning_rates import expected_steps
+from tfwd.diagnostics.learning_rates import intrinsic_learning_rate
+from tfwd.diagnostics.learning_rates import weight_norm
+from tfwd.diagnostics.logger import MechanismLogger
+from tfwd.diagnostics.measures import curvature_traces
+from tfwd.diagnostics.measures import fisher_rao_norm
+from tfwd.diagnostics.measures import gauss_newton_norm
+from tfwd.diagnostics.measures import generalization_gap
+from tfwd.diagnostics.measures import kfac_gauss_newton_norm
+from tfwd.diagnostics.measures import squared_jacobian_norm
+from tfwd.diagnostics.mechanisms import Mechanisms
+from tfwd.diagnostics.norm_transfer import WeightNormTransfer
+
+__all__ = [
+    "DecayScopeSwitch",
+    "Mean",
+    "MechanismLogger",
+    "Mechanisms",
+    "WeightNormTransfer",
+    "convergence",
+    "curvature_traces",
+    "damping_ratio",
+    "decay_scope",
+    "effective_damping",
+    "effective_learning_rate",
+    "expected_steps",
+    "fisher_rao_norm",
+    "gauss_newton_norm",
+    "generalization_gap",
+    "intrinsic_learning_rate",
+    "kfac_gauss_newton_norm",
+    "mechanisms",
+    "scale_invariance",
+    "squared_jacobian_norm",
+    "table",
+    "weight_layers",
+    "weight_norm",
+]

@@ -1,0 +1,147 @@
+"""A model's outputs z in inference mode: what all derivatives here are of.
+
+z are the logits, or the means of a squared loss, [batch, ..., outputs], whether
+the model returns them or their probabilities. The model runs under a
+`StatelessScope`: nothing of it changes.
+"""
+
+import dataclasses
+import math
+
+import keras
+from keras import ops
+
+from tfwd.diagnostics import backends
+from tfwd.kfac import capture
+from tfwd.kfac import heads
+
+
+def head_of(model, loss=None):
+    """Returns the `tfwd.kfac.heads.Head` that a model's loss stands for.
+
+    Args:
+        model: A Keras model.
+        loss: A Keras loss, or None for the compiled one. It tells what the
+            outputs are: logits, probabilities or means.
+
+    Raises:
+        ValueError: If there is no loss, or none of the cross-entropies and the
+            mean squared error.
+    """
+    if backends.current is None:
+        raise ValueError(
+            "The derivatives of a model need the backend tensorflow or jax. "
+            f"Received: {keras.backend.backend()}"
+        )
+    if loss is None:
+        loss = capture.compiled_loss(model)
+    if loss is None:
+        raise ValueError(
+            "`loss` must be given for a model that is not compiled. "
+            "Received: loss=None"
+        )
+    try:
+        return heads.of_loss(loss)
+    except ValueError:
+        raise ValueError(
+            "`loss` must be one categorical, sparse categorical or binary "
+            "cross-entropy, with axis=-1 and no ignore_class, or the mean "
+            f"squared error. Received: loss={loss!r}"
+        ) from None
+
+
+def logits(model, inputs, head, replaced=()):
+    """Returns z, [batch, ..., outputs], in float64 or else float32.
+
+    Args:
+        model: A built Keras model.
+        inputs: Its inputs.
+        head: What `head_of` returned.
+        replaced: Pairs of a variable and the value to run the model with.
+
+    Raises:
+        ValueError: If the model has several outputs, or gives probabilities
+            without its last layer's own activation.
+    """
+    found = []
+
+    def listen(layer, linear, activation, inputs):
+        del layer
+        z = linear(inputs)
+        output = activation(z)
+        found.append((output, z))
+        return output
+
+    hooked = [] if head.from_logits else _activated(model, head)
+    # Of this call alone: replicas are threads, and each has its own.
+    owner = object()
+    for layer in hooked:
+        capture.install(layer, owner)
+    try:
+        with capture.listening(listen):
+            output = raw(model, inputs, replaced)
+    finally:
+        for layer in hooked:
+            capture.remove(layer, owner)
+    if not head.from_logits:
+        matching = [z for result, z in found if result is output]
+        if not matching:
+            raise ValueError(
+                "A model that gives probabilities must end in a layer whose "
+                f"own activation is {head.distribution}. "
+                f"Received: {model.name}, which does not"
+            )
+        output = matching[0]
+    return _widened(output)
+
+
+def raw(model, inputs, replaced=()):
+    """Returns what the model itself returns, one tensor.
+
+    Raises:
+        ValueError: If the model has several outputs.
+    """
+    mapping = backends.kfac.current_values(model.variables)
+    with keras.StatelessScope([*mapping, *replaced]):
+        output = capture.call(model, inputs, False)
+    leaves = keras.tree.flatten(output)
+    if len(leaves) != 1:
+        raise ValueError(
+            "`model` must have one output. "
+            f"Received: {model.name}, with {len(leaves)}"
+        )
+    return leaves[0]
+
+
+def probabilities(z, head):
+    """Returns softmax or sigmoid of z.
+
+    Raises:
+        ValueError: If the head has no probabilities.
+    """
+    if head.distribution == "gaussian":
+        raise ValueError(
+            "Probabilities need a cross-entropy as the loss. "
+            f"Received: loss={head.loss.name}"
+        )
+    return dataclasses.replace(head, from_logits=True).probabilities(z)
+
+
+def with_predictions(z):
+    """Returns [batch, ..., outputs] as [batch, predictions, outputs]."""
+    size, *positions, outputs = ops.shape(z)
+    return ops.reshape(z, (size, math.prod(positions), outputs))
+
+
+def _activated(model, head):
+    activation = getattr(keras.activations, head.distribution)
+    return [
+        layer
+        for layer in capture.layers_of(model)
+        if vars(layer).get("activation") is activation
+    ]
+
+
+def _widened(output):
+    dtype = keras.backend.standardize_dtype(output.dtype)
+    return output if dtype == "float64" else ops.cast(output, "float32")

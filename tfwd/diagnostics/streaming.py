@@ -1,0 +1,129 @@
+"""Sums of statistics over a data set, batch by batch, on all replicas.
+
+A statistic is a function of a replica's part of a batch,
+
+    statistics(inputs, labels, weights, first_example) -> {name: sums}
+
+which returns sums over the local examples and never means: so parts of any
+size, and none, add up. `weights` [batch] are 0 for examples that only fill up a
+batch, `first_example` is the index of the first example of the whole batch.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfwd.diagnostics import backends
+
+
+class Sums:
+    """A compiled program that sums statistics, to be used again and again.
+
+    Args:
+        statistics: The function above.
+        model: The Keras model it reads, on whose replicas it runs.
+    """
+
+    def __init__(self, statistics, model):
+        self._statistics = statistics
+        self._strategy = backends.current.strategy_of(model)
+        self._run = backends.current.compiled(
+            self._on_replica, model.variables, self._strategy
+        )
+
+    def over(self, batches):
+        """Returns {name: sums over all examples}, float64 arrays.
+
+        Args:
+            batches: An iterable of batches: inputs, or tuples (inputs, labels)
+                or (inputs, labels, weights) of arrays or tensors, or what a
+                distributed data set gives.
+
+        Raises:
+            ValueError: If there is no batch.
+        """
+        totals, first = {}, 0
+        for batch in batches:
+            batch = keras.utils.unpack_x_y_sample_weight(batch)
+            shared = backends.current.shared_out(
+                keras.tree.map_structure(_standardized, batch), self._strategy
+            )
+            size, sums = self._run(*shared, ops.convert_to_tensor(first))
+            first += int(ops.convert_to_numpy(size))
+            for name, value in sums.items():
+                value = np.asarray(ops.convert_to_numpy(value), "float64")
+                totals[name] = totals.get(name, 0.0) + value
+        if not totals:
+            raise ValueError("`data` must hold a batch. Received: none")
+        return totals
+
+    def _on_replica(self, inputs, labels, weights, first_example):
+        size = local_size(inputs)
+        dtype = backends.kfac.widest_float()
+        if weights is None:
+            weights = ops.ones((size,), dtype=dtype)
+        else:
+            weights = ops.reshape(ops.cast(weights, dtype), (size,))
+        sums = self._statistics(inputs, labels, weights, first_example)
+        return ops.cast(size, dtype), sums
+
+
+def local_size(inputs):
+    """Returns the number of examples of nested tensors."""
+    return ops.shape(keras.tree.flatten(inputs)[0])[0]
+
+
+def examples(inputs, first_example):
+    """Returns the global indices of a replica's examples, int32 [batch].
+
+    Args:
+        inputs: The replica's inputs.
+        first_example: What a statistic is given.
+    """
+    size = local_size(inputs)
+    start = ops.cast(first_example, "int32") + ops.cast(
+        backends.kfac.first_example(size), "int32"
+    )
+    return start + ops.arange(size, dtype="int32")
+
+
+def batches_of(data, batch_size=250):
+    """Returns an iterable of batches.
+
+    Args:
+        data: An array, a dict of arrays, or a tuple (x, y) or (x, y, weights)
+            of such, which is cut into batches; or batches, as a list or any
+            iterable (`tf.data.Dataset`, also distributed).
+        batch_size: Examples per batch of arrays.
+
+    Raises:
+        ValueError: If arrays differ in length.
+    """
+    if not isinstance(data, (tuple, dict)) and not hasattr(data, "shape"):
+        return data
+    sizes = {
+        leaf.shape[0] for leaf in keras.tree.flatten(data) if leaf is not None
+    }
+    if len(sizes) != 1:
+        raise ValueError(
+            "`data` must hold arrays of one length. "
+            f"Received: lengths {sorted(sizes)}"
+        )
+    (size,) = sizes
+
+    def batch_from(first):
+        return keras.tree.map_structure(
+            lambda leaf: (
+                None if leaf is None else leaf[first : first + batch_size]
+            ),
+            data,
+        )
+
+    return map(batch_from, range(0, size, batch_size))
+
+
+def _standardized(leaf):
+    """Returns an array in the type that Keras' own loops would give it."""
+    if isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f":
+        return leaf.astype(keras.config.floatx())
+    return leaf

@@ -1,0 +1,203 @@
+"""Rows of measurements: the columns, the text for people, diagnostics.csv.
+
+A row is a dict with the columns as keys; what was not measured is None. There
+is one row per weight layer and, with the layer `MODEL`, one for the model.
+"""
+
+import csv
+import io
+import os
+import pathlib
+import textwrap
+
+MODEL = "(model)"
+_OF_LAYERS = (
+    "scale_invariant",
+    "weights",
+    "weight_norm",
+    "effective_learning_rate",
+    "effective_damping",
+    "damping_ratio",
+    "gauss_newton_trace",
+    "fisher_trace",
+    "kfac_gauss_newton_norm",
+)
+_OF_MODEL = (
+    "jacobian",
+    "jacobian_error",
+    "gauss_newton_norm",
+    "gauss_newton_norm_error",
+    "fisher_rao_norm",
+    "fisher_rao_norm_error",
+    "label_fisher_rao_norm",
+    "label_fisher_rao_norm_error",
+    "intrinsic_learning_rate",
+    "expected_steps",
+    "seconds",
+)
+COLUMNS = ("epoch", "step", "layer", *_OF_LAYERS, *_OF_MODEL)
+NUMBERS = (*_OF_LAYERS[1:], *_OF_MODEL)
+_WHOLE = ("epoch", "step", "weights")
+
+
+def row(layer, **values):
+    """Returns the row of a layer, None in the columns without a value."""
+    return dict.fromkeys(COLUMNS) | {"layer": layer} | values
+
+
+def as_text(rows):
+    """Returns the rows of one measurement as an aligned table.
+
+    The layers come first, a line each and the sums below them, then what is of
+    the model alone, a line per quantity with its standard error.
+
+    Args:
+        rows: What `Mechanisms.measure` returned.
+    """
+    columns = [
+        name
+        for name in _OF_LAYERS
+        if any(each[name] is not None for each in rows)
+    ]
+    cells = [
+        [each["layer"], *(_cell(each[name]) for name in columns)]
+        for each in rows
+    ]
+    heads = [_head(name) for name in ("layer", *columns)]
+    height = max(map(len, heads))
+    heads = [[""] * (height - len(head)) + head for head in heads]
+    lines = _aligned([*map(list, zip(*heads, strict=True)), *cells])
+    own = [
+        (name.replace("_", " "), _with_error(each, name))
+        for each in rows
+        if each["layer"] == MODEL
+        for name in _OF_MODEL
+        if each[name] is not None and not name.endswith("_error")
+    ]
+    return "\n".join(lines + ([""] + _aligned(own) if own else []))
+
+
+def cost(seconds, total):
+    """Returns the line that tells what measurements took of a training.
+
+    Args:
+        seconds: Those of all measurements.
+        total: Those of the training, the measurements among them.
+    """
+    return (
+        f"Diagnostics took {seconds:.1f} s of {total:.1f} s "
+        f"({100 * seconds / total:.1f} %)"
+    )
+
+
+def as_csv(rows):
+    """Returns rows as lines of CSV without the names of the columns.
+
+    Floats have all their digits, so that equal measurements give equal bytes.
+
+    Raises:
+        ValueError: If a row has a column that there is not.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def read(path):
+    """Returns the rows of a diagnostics.csv.
+
+    Raises:
+        ValueError: If the file has other columns.
+    """
+    with pathlib.Path(path).open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        names = tuple(reader.fieldnames or ())
+        if names != COLUMNS:
+            raise ValueError(
+                "`path` must be a file of diagnostics with the columns "
+                f"{','.join(COLUMNS)}. Received: path={path}, with "
+                f"{','.join(names)}"
+            )
+        return [
+            {name: _value(name, text) for name, text in each.items()}
+            for each in reader
+        ]
+
+
+class File:
+    """A diagnostics.csv that grows by a measurement at a time.
+
+    It is created in one piece, and a measurement is on disk at once.
+
+    Args:
+        path: The file.
+        last_epoch: None for a new file; else the rows up to this epoch, if the
+            file is there, are kept and later ones dropped.
+
+    Attributes:
+        rows: The rows that it holds.
+
+    Raises:
+        ValueError: If the file that is to be kept has other columns.
+    """
+
+    def __init__(self, path, last_epoch=None):
+        self._path = pathlib.Path(path)
+        self.rows = []
+        if last_epoch is not None and self._path.exists():
+            self.rows = [
+                row for row in read(self._path) if row["epoch"] <= last_epoch
+            ]
+        partial = self._path.with_name(f".partial-{self._path.name}")
+        text = ",".join(COLUMNS) + "\n" + as_csv(self.rows)
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, self._path)
+
+    def append(self, rows):
+        """Adds the rows of one measurement."""
+        with self._path.open("a", encoding="utf-8", newline="") as file:
+            file.write(as_csv(rows))
+        self.rows += rows
+
+
+def _value(name, text):
+    if not text:
+        return None
+    if name == "layer":
+        return text
+    if name == "scale_invariant":
+        return text == "True"
+    return int(text) if name in _WHOLE else float(text)
+
+
+def _head(name):
+    return textwrap.wrap(name.replace("_", " "), 13)
+
+
+def _cell(value):
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value) if isinstance(value, int) else f"{value:.4g}"
+
+
+def _with_error(row, name):
+    error = row.get(f"{name}_error")
+    return _cell(row[name]) + ("" if error is None else f" ± {error:.2g}")
+
+
+def _aligned(lines):
+    """Returns rows of texts as lines, all but the first column to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(
+            [line[0].ljust(widths[0])]
+            + [
+                text.rjust(width)
+                for text, width in zip(line[1:], widths[1:], strict=True)
+            ]
+        ).rstrip()
+        for line in lines
+    ]
