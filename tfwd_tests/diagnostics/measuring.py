@@ -1,4 +1,4 @@
-"""A small classifier, data, and everything there is to measure, in one go."""
+"""A small classifier, data, and what is measured of it, in one program."""
 
 import keras
 import numpy as np
@@ -43,19 +43,12 @@ def data(count):
 def everything(model, batches, loss):
     """Returns {name: an array}, of one program."""
     head = outputs.head_of(model, loss)
-    factors = [
-        curvature.KroneckerFactors(model, head, kind, estimation)
-        for kind, estimation in (
-            ("gauss_newton", "exact"),
-            ("fisher", "sampled"),
-        )
-    ]
+    factors = curvature.KroneckerFactors(model, head, estimation="sampled")
 
     def statistics(inputs, labels, weights, first_example):
         examples = streaming.examples(inputs, first_example)
         norms = {
-            "jacobian": jacobian.squared_norms(model, inputs, head),
-            "projected": jacobian.squared_norms(
+            "jacobian": jacobian.squared_norms(
                 model, inputs, head, projections=2, examples=examples
             ),
             "gauss_newton_norm": gauss_newton.squared_norms(
@@ -68,9 +61,7 @@ def everything(model, batches, loss):
             (name,): estimates.sums(values, weights)
             for name, values in norms.items()
         }
-        for each in factors:
-            sums |= each.statistics(inputs, labels, weights, first_example)
-        return sums
+        return sums | factors.statistics(inputs, labels, weights, first_example)
 
     sums = streaming.Sums(statistics, model).over(batches)
     found = {
@@ -78,10 +69,9 @@ def everything(model, batches, loss):
         for (name, *more), values in sums.items()
         if not more
     }
-    for number, each in enumerate(factors):
-        for place, layer in enumerate(each.layers(sums)):
-            for factor in ("input_factor", "gradient_factor"):
-                found[number, place, factor] = getattr(layer, factor)
+    for place, layer in enumerate(factors.layers(sums)):
+        found[f"A{place}"] = layer.input_factor
+        found[f"G{place}"] = layer.gradient_factor
     return found
 
 
