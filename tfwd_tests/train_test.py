@@ -184,6 +184,7 @@ def test_two_replicas_train_to_the_same_losses_as_one(optimizer):
     np.testing.assert_allclose(losses[1], losses[2], atol=1e-5)
 
 
+@pytest.mark.full
 def test_mirrored_batch_norm_model_evaluates_alike_from_its_file(capsys):
     arguments = ["--output_dir=a", "--strategy=mirrored", "--num_devices=2"]
     assert train.main([*QUICK, *arguments]) == 0

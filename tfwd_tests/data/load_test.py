@@ -100,6 +100,7 @@ def test_mnist_is_read_from_the_shared_folder():
     assert (splits.mean, splits.std) == ((0.0,), (1.0,))
 
 
+@pytest.mark.full
 def test_the_constants_of_cifar10_are_those_of_its_training_images():
     """Zhang et al.'s deviations are means of each image's (unbiased) one."""
     require("cifar10")

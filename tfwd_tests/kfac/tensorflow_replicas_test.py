@@ -17,6 +17,7 @@ CASES = [
     for mode in ("factored", "eigen")
 ]
 TOLERANCE = 1e-5
+LONG = pytest.mark.full
 
 
 def case_id(case):
@@ -67,7 +68,15 @@ def assert_shared_out(model):
             np.testing.assert_array_equal(*copies)
 
 
-@pytest.mark.parametrize("case", CASES, ids=case_id)
+# Exact and factored, sampled and eigen; the other two under `--full`.
+@pytest.mark.parametrize(
+    "case",
+    [
+        case if case in (CASES[0], CASES[3]) else pytest.param(case, marks=LONG)
+        for case in CASES
+    ],
+    ids=case_id,
+)
 def test_fit_on_two_replicas_gives_the_weights_of_one(case):
     single, mirrored = pair(**case)
     for model in (single, mirrored):
@@ -121,7 +130,9 @@ def test_uneven_last_batch_of_fit_gives_the_factors_of_one(estimation):
     assert error <= TOLERANCE
 
 
-@pytest.mark.parametrize("case", CASES[1:3], ids=case_id)
+@pytest.mark.parametrize(
+    "case", [CASES[1], pytest.param(CASES[2], marks=LONG)], ids=case_id
+)
 def test_loop_of_ones_own_gives_the_weights_of_one_also_with_uneven_batches(
     case,
 ):

@@ -8,7 +8,7 @@ from tfwd import models
 from tfwd_tests.models import examining
 
 
-@pytest.mark.parametrize("name", examining.IMAGE_MODELS)
+@pytest.mark.parametrize("name", examining.abridged(examining.IMAGE_MODELS))
 def test_images_become_one_score_for_each_class(name):
     model = examining.small(name)
     images = examining.images()
@@ -59,7 +59,7 @@ def test_without_normalization_there_is_none_but_all_biases(name):
     assert all(layer.use_bias for layer in examining.weight_layers(model))
 
 
-@pytest.mark.parametrize("name", examining.IMAGE_MODELS)
+@pytest.mark.parametrize("name", examining.abridged(examining.IMAGE_MODELS))
 def test_normalization_is_before_each_relu_and_not_on_the_logits(name):
     model = examining.small(name)
     norms = examining.layers_of(model, keras.layers.BatchNormalization)

@@ -4,6 +4,7 @@ import functools
 
 import keras
 import numpy as np
+import pytest
 
 from tfwd import models
 
@@ -18,6 +19,14 @@ KINDS = (
     *("mlp", "vgg11", "resnet20", "resnet50_imagenet"),
     *("densenet121", "googlenet", "lstm"),
 )
+
+
+def abridged(names):
+    """The same names, deeper forms of a kind under `--full` alone."""
+    return [
+        name if name in KINDS else pytest.param(name, marks=pytest.mark.full)
+        for name in names
+    ]
 
 
 @functools.cache

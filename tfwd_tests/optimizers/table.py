@@ -7,6 +7,7 @@ of weight decay that its class accepts.
 import dataclasses
 
 import keras
+import pytest
 
 import tfwd
 from tfwd_tests.optimizers import reference
@@ -114,6 +115,17 @@ CASES = tuple(
     (row, mode) for row in ROWS for mode in row.cls.weight_decay_modes
 )
 DEFAULT_CASES = tuple((row, mode) for row, mode in CASES if not row.label)
+_STABLE = ("SGDS", "AdamS", "AMSGradS", "AdaiS")
+
+
+def abridged(cases):
+    """The same cases, all but the stable optimizers' under `--full` alone."""
+    return [
+        case
+        if case[0].name in _STABLE
+        else pytest.param(case, marks=pytest.mark.full)
+        for case in cases
+    ]
 
 
 def case_id(case):

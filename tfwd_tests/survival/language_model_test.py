@@ -141,6 +141,7 @@ def test_run_that_crashed_goes_on_from_the_states_of_its_checkpoint(
     assert_same(tmp_path / "a", whole)
 
 
+@pytest.mark.full
 def test_evaluation_of_the_file_prints_the_table_of_the_run(
     text, tmp_path, capsys
 ):

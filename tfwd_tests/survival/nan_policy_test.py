@@ -153,6 +153,7 @@ class Crash(Exception):
     """What ends a process at once."""
 
 
+@pytest.mark.full
 def test_run_that_is_resumed_after_two_restores_keeps_the_rate(
     monkeypatch, capsys
 ):

@@ -24,8 +24,8 @@ def wait_for(path, text, seconds=60):
 @pytest.mark.parametrize(
     ("name", "number", "code"),
     [
-        ("sgds", signal.SIGTERM, 143),
         ("adams", signal.SIGINT, 130),
+        pytest.param("sgds", signal.SIGTERM, 143, marks=pytest.mark.full),
         pytest.param("adais", signal.SIGTERM, 143, marks=pytest.mark.full),
         pytest.param("kfac", signal.SIGTERM, 143, marks=pytest.mark.full),
     ],

@@ -91,10 +91,15 @@ def weights_of(loop):
     [
         {},
         {"update_order": "authors", "kl_clip": 1e-3},
-        {"stagger_inverses": True, "damping_mode": "eigen"},
-        {"curvature": "gauss_newton", "estimation": "exact"},
-        {"curvature": "empirical"},
-        {"gradient_accumulation_steps": 2, "weight_decay_mode": "l2"},
+        *(
+            pytest.param(each, marks=pytest.mark.full)
+            for each in (
+                {"stagger_inverses": True, "damping_mode": "eigen"},
+                {"curvature": "gauss_newton", "estimation": "exact"},
+                {"curvature": "empirical"},
+                {"gradient_accumulation_steps": 2, "weight_decay_mode": "l2"},
+            )
+        ),
     ],
     ids=str,
 )
@@ -131,6 +136,7 @@ def test_one_and_two_replicas_sample_the_same_labels(arguments):
     assert losses[0][-1] < losses[0][0]
 
 
+@pytest.mark.full
 def test_tiny_vgg_learns_on_two_replicas():
     # Its batch statistics are those of each replica, so one replica differs.
     images = looping.RANDOM.normal(size=(EXAMPLES, 8, 8, 3)).astype(np.float32)
