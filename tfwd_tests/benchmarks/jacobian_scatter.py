@@ -39,7 +39,7 @@ NETWORKS = {
     "2x256-sgd-l2": (
         2,
         256,
-        "--optimizer=sgd --learning_rate=0.05 --weight_decay=3e-4",
+        "--optimizer=sgd --learning_rate=0.05 --weight_decay=1e-4",
     ),
     "3x256-sgds": (
         3,
@@ -56,26 +56,26 @@ NETWORKS = {
     "2x256-adams": (
         2,
         256,
-        "--optimizer=adams --learning_rate=0.001 --weight_decay=5e-4",
+        "--optimizer=adams --learning_rate=0.001 --weight_decay=5e-5",
     ),
     "4x128-adam": (4, 128, "--optimizer=adam --learning_rate=0.001"),
     "2x128-kfac-g": (2, 128, f"{_KFAC_G} --kl_clip=1e-4"),
     "2x128-kfac-g-wd": (
         2,
         128,
-        f"{_KFAC_G} --kl_clip=1e-3 --weight_decay=0.03",
+        f"{_KFAC_G} --kl_clip=1e-3 --weight_decay=0.003",
     ),
     "2x128-kfac-f": (2, 128, _KFAC_F),
     "5x128-sgds": (
         5,
         128,
-        "--optimizer=sgds --learning_rate=0.05 --weight_decay=1e-4",
+        "--optimizer=sgds --learning_rate=0.05 --weight_decay=3e-5",
     ),
     "4x256-sgd": (4, 256, "--optimizer=sgd --learning_rate=0.03"),
     "3x128-adamw": (
         3,
         128,
-        "--optimizer=adamw --learning_rate=0.001 --weight_decay=0.3",
+        "--optimizer=adamw --learning_rate=0.001 --weight_decay=0.1",
     ),
 }
 COLUMNS = ("accuracy", "jacobian", "kfac_gn", "exact_gn", "fisher_rao", "gap")
@@ -88,24 +88,27 @@ _PAIRS = (
 )
 
 
+def arguments(name, folder, data_dir):
+    """The binary's arguments that train a network into a folder."""
+    hidden_layers, units, optimizer = NETWORKS[name]
+    return [
+        *_COMMON,
+        f"--hidden_layers={hidden_layers}",
+        f"--hidden_units={units}",
+        # Of flags that are given twice the last one counts.
+        "--weight_decay=0",
+        *optimizer.split(),
+        f"--data_dir={data_dir}",
+        f"--output_dir={folder}",
+    ]
+
+
 def train(name, folder, data_dir):
     """Trains a network through the binary, unless its folder holds it."""
     if (folder / "final.keras").exists():
         return
-    hidden_layers, units, optimizer = NETWORKS[name]
-    # A flag that is given again wins.
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "tfwd.train", *_COMMON),
-            f"--hidden_layers={hidden_layers}",
-            f"--hidden_units={units}",
-            "--weight_decay=0",
-            *optimizer.split(),
-            f"--data_dir={data_dir}",
-            f"--output_dir={folder}",
-        ],
-        check=True,
-    )
+    command = [sys.executable, "-m", "tfwd.train"]
+    subprocess.run([*command, *arguments(name, folder, data_dir)], check=True)
 
 
 def measured(model, train_data, test_data, count):

@@ -7,9 +7,9 @@ comes as soon as a half-written checkpoint is seen.
 import random
 import time
 
-import numpy as np
 import pytest
 
+from tfwd_tests.training import crashes
 from tfwd_tests.training import processes
 from tfwd_tests.training import runs
 
@@ -37,12 +37,7 @@ def kill(process, folder, generator, seconds, in_save):
 
 
 def assert_same(folder, whole):
-    assert runs.rows(folder) == runs.rows(whole)
-    for file in ("final.keras", "best.keras"):
-        expected, found = runs.weights(whole, file), runs.weights(folder, file)
-        assert found.keys() == expected.keys()
-        for path, array in expected.items():
-            np.testing.assert_array_equal(found[path], array, err_msg=path)
+    crashes.assert_same(folder, whole)
     assert not [
         path
         for path in folder.rglob("*")
