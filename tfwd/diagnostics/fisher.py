@@ -15,7 +15,6 @@ References:
     Zhang et al. 2019, section 4.2.1; Liang et al. 2019, Definition 2.
 """
 
-import keras
 from keras import ops
 
 from tfwd.diagnostics import backends
@@ -72,17 +71,9 @@ def label_norms(model, inputs, labels, head, variables=None):
 
 def _gradient_of_labels(z, labels, head):
     """Returns ∂ℓ/∂z of every prediction's own loss, like z."""
-    labels = ops.convert_to_tensor(labels)
-    is_sparse = isinstance(
-        head.loss, keras.losses.SparseCategoricalCrossentropy
-    )
-    shape = ops.shape(z)
-    labels = ops.reshape(labels, shape[:-1] if is_sparse else shape)
-    if not is_sparse:
-        labels = ops.cast(labels, z.dtype)
 
     def total(z):
         output = z if head.from_logits else outputs.probabilities(z, head)
-        return ops.sum(head.loss.call(labels, output))
+        return ops.sum(head.losses(output, labels))
 
     return backends.kfac.gradient_of(total, z)

@@ -184,12 +184,8 @@ def generalization_gap(
                 "The generalization gap needs labels beside the inputs. "
                 "Received: labels=None"
             )
-        losses = head.loss.call(labels, outputs.raw(model, inputs))
-        size = streaming.local_size(inputs)
-        width = 1
-        for length in ops.shape(losses)[1:]:
-            width = width * length
-        return ops.mean(ops.reshape(losses, (size, width)), axis=-1)
+        scores = outputs.with_predictions(outputs.raw(model, inputs))
+        return ops.mean(head.losses(scores, labels), axis=-1)
 
     # Each program is compiled for its own data's shapes.
     train, test = (

@@ -188,15 +188,7 @@ def _of_labels(backend, head, z, targets):
             "curvature='empirical' needs the labels: "
             "`update_factors(inputs, targets)`. Received: targets=None"
         )
-    targets = ops.convert_to_tensor(targets)
-    is_sparse = isinstance(
-        head.loss, keras.losses.SparseCategoricalCrossentropy
-    )
-    shape = ops.shape(z)
-    targets = ops.reshape(targets, shape[:-1] if is_sparse else shape)
-    if not is_sparse:
-        targets = ops.cast(targets, z.dtype)
-    return backend.gradient_of(lambda z: ops.sum(head.loss.call(targets, z)), z)
+    return backend.gradient_of(lambda z: ops.sum(head.losses(z, targets)), z)
 
 
 def _with_predictions(tensor):

@@ -62,6 +62,21 @@ class Head:
             return ops.softmax(outputs, axis=-1)
         return ops.sigmoid(outputs)
 
+    def losses(self, outputs, labels):
+        """Returns the loss of each prediction, [examples, predictions].
+
+        Args:
+            outputs: [examples, predictions, outputs], as the loss takes them.
+            labels: As the loss takes them, with predictions on any axes.
+        """
+        labels = ops.convert_to_tensor(labels)
+        shape = ops.shape(outputs)
+        if isinstance(self.loss, keras.losses.SparseCategoricalCrossentropy):
+            labels = ops.reshape(labels, shape[:-1])
+        else:
+            labels = ops.cast(ops.reshape(labels, shape), outputs.dtype)
+        return self.loss.call(labels, outputs)
+
     def sampled_fisher(self, outputs, examples, step, seed):
         """Returns ∂(−log p(y|z))/∂(output) for one sampled y per prediction.
 
