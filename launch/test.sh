@@ -7,7 +7,8 @@ if [[ ${1:-} == --help ]]; then
 usage: launch/test.sh [--full] [PYTEST OPTIONS]
 
 Runs ruff, then pytest on the TensorFlow backend, then the core of optimizers,
-K-FAC and models again on JAX and, where it is installed, on torch. Options such
+K-FAC, diagnostics and models again on JAX and, where it is installed, the
+optimizers and models on torch. Options such
 as `-x` or `-k stable` go to every pytest run.
 
 --full           also the tests that take minutes, and all of them on JAX
@@ -44,9 +45,11 @@ jax=(
   tfwd_tests/hashing_test.py
   tfwd_tests/models/dropout_test.py
   tfwd_tests/kfac/{exactness,failures,fit,update_rule}_test.py
+  tfwd_tests/diagnostics/{curvature,fisher,gauss_newton,jacobian}_test.py
+  tfwd_tests/diagnostics/{jax_logger,scale_invariance}_test.py
 )
 if [[ " $* " == *" --full "* ]]; then
-  jax=(tfwd_tests/{optimizers,kfac,models,hashing_test.py})
+  jax=(tfwd_tests/{optimizers,kfac,models,diagnostics,hashing_test.py})
   ((selected -= 1)) || true
 fi
 
