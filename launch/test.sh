@@ -8,8 +8,8 @@ usage: launch/test.sh [--full] [PYTEST OPTIONS]
 
 Runs ruff, then pytest on the TensorFlow backend, then the core of optimizers,
 K-FAC, diagnostics and models again on JAX and, where it is installed, the
-optimizers and models on torch. Options such
-as `-x` or `-k stable` go to every pytest run.
+optimizers and models on torch. Options such as `-x` or `-k stable` go to every
+pytest run.
 
 --full           also the tests that take minutes, and all of them on JAX
 

@@ -97,3 +97,15 @@ def test_docstring_example_runs(cls):
     names = {"tfwd": tfwd, "model": model, "x": x, "y": y}
     exec("\n".join(lines), names)
     assert np.isfinite(names["history"].history["loss"][-1])
+
+
+@pytest.mark.parametrize("name", ["Mechanisms", "MechanismLogger"])
+def test_docstring_example_of_the_diagnostics_runs(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    example = getattr(tfwd.diagnostics, name).__doc__
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    x, y = np.ones((8, 3), "float32"), np.ones((8, 1), "float32")
+    names = {"tfwd": tfwd, "model": model, "x": x, "y": y}
+    exec("\n".join(re.findall(r">>> (.*)", example)), names)
+    rows = names.get("rows") or names["logger"].rows
+    assert rows[-1]["layer"] == "(model)" and rows[-1]["jacobian"] > 0
