@@ -13,7 +13,7 @@ pytest run.
 
 --full           also the tests that take minutes, and all of them on JAX
 
-TEST_WORKERS=N   processes per pytest run (default 3, as some tests wait for
+TEST_WORKERS=N   processes per pytest run (default 4, as some tests wait for
                  processes of their own; 1: no pytest-xdist)
 PYTHON=PATH      the python3 that makes the environment
 EOF
@@ -24,9 +24,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 ensure_environment test
 cd "$root"
 
-workers=${TEST_WORKERS:-3}
+workers=${TEST_WORKERS:-4}
 parallel=()
-if ((workers > 1)); then parallel=(-n "$workers"); fi
+# The slow tests stand together: who is done takes over from the others.
+if ((workers > 1)); then parallel=(-n "$workers" --dist worksteal); fi
 
 # run_tests BACKEND ARGUMENTS...
 run_tests() {

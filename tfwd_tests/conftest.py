@@ -1,9 +1,11 @@
 """Two virtual CPU devices for every test, on TensorFlow and on JAX.
 
 A test file whose name begins with a backend is collected on that one alone.
-Tests marked `full` take minutes and run under `--full` only.
+Tests marked `full` take minutes and run under `--full` only; of one marked
+`quick(n)` the first n cases run without it, too.
 """
 
+import collections
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -38,11 +40,21 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    if not config.getoption("--full"):
-        long = [item for item in items if item.get_closest_marker("full")]
-        if long:
-            config.hook.pytest_deselected(items=long)
-            items[:] = [item for item in items if item not in long]
+    # First what starts processes and waits for them, so that it is not last.
+    items.sort(key=lambda item: "/survival/" not in item.path.as_posix())
+    if config.getoption("--full"):
+        return
+    long = [item for item in items if item.get_closest_marker("full")]
+    cases = collections.Counter()
+    for item in items:
+        marker = item.get_closest_marker("quick")
+        if marker is not None:
+            test = (item.path, item.originalname)
+            cases[test] += 1
+            if cases[test] > marker.args[0]:
+                long.append(item)
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
 
 
 @pytest.fixture(autouse=True)

@@ -92,6 +92,7 @@ def test_the_newest_cifar100_in_a_folder_is_read(tmp_path):
         )
 
 
+@pytest.mark.full
 def test_mnist_is_read_from_the_shared_folder():
     require("mnist")
     splits = data.load("mnist", REAL)

@@ -3,6 +3,7 @@
 import contextlib
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import tfwd
@@ -35,6 +36,7 @@ def logged(path, scope, names=mechanisms.NAMES, **options):
     return watched.rows
 
 
+@pytest.mark.full
 def test_rows_on_two_replicas_are_those_on_one(tmp_path):
     single = logged(tmp_path / "one", contextlib.nullcontext())
     mirrored = logged(tmp_path / "two", replicas.strategy().scope())

@@ -8,6 +8,7 @@ from tfwd.kfac import schedule
 from tfwd_tests.kfac import training
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "arguments",
     [

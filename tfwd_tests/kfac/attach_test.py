@@ -227,6 +227,7 @@ def test_attach_of_the_package_refuses_other_optimizers():
         tfwd.attach(model)
 
 
+@pytest.mark.full
 def test_compiling_before_attaching_after_it_and_again_are_the_same():
     after = training.compiled()
     before = training.mlp()

@@ -73,6 +73,7 @@ def test_dense_on_sequences_takes_the_steps_of_the_plain_path(chosen):
     assert training.error(fast, plain) <= 1e-6
 
 
+@pytest.mark.full
 def test_layer_called_twice_takes_the_steps_of_the_plain_path(chosen):
     fast, plain, names = both(tied, chosen)
     assert "twice" in names
@@ -105,6 +106,7 @@ def test_half_precision_differs_by_its_rounding_alone(chosen):
     assert training.error(*changes) <= 5 * 2**-9
 
 
+@pytest.mark.full
 def test_layer_with_a_regularizer_falls_back(chosen):
     def make():
         model = wide()
@@ -117,6 +119,7 @@ def test_layer_with_a_regularizer_falls_back(chosen):
     assert training.error(fast, plain) <= 1e-6
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -17,6 +17,7 @@ def change(data=None, **arguments):
     return [a - b for a, b in zip(model.get_weights(), before, strict=True)]
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -129,6 +130,7 @@ def test_factors_weigh_batches_of_any_size_by_their_age_alone():
     assert training.error([actual], [expected]) <= 1e-6
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "settings",
     [{"jit_compile": True}, {"jit_compile": False}, {"run_eagerly": True}],
@@ -222,6 +224,7 @@ def test_schedule_of_the_learning_rate_ends_the_training():
     assert training.error(scheduled, constant) <= 1e-6
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("damping_mode", ["factored", "eigen"])
 def test_schedule_of_the_damping_acts_from_its_step_on(damping_mode):
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay(

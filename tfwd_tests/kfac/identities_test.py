@@ -179,6 +179,7 @@ def disagreement(damping, damping_mode):
     return np.linalg.norm(other - after) / np.linalg.norm(after - before)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("damping_mode", "fall"), (("eigen", 10), ("factored", 10**0.5))
 )

@@ -16,6 +16,7 @@ def batches():
     return list(zip(np.split(x, STEPS), np.split(y, STEPS), strict=True))
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -104,6 +104,7 @@ def assert_equal(mode, dtype, cold=None, **options):
     assert harness.relative_error(actual, truth) < TOLERANCES[dtype]
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     ("mode", "damping_mode"),
     (
@@ -120,6 +121,7 @@ def test_thirty_steps_equal_the_papers_in_float64(mode, damping_mode):
     assert_equal(mode, "float64", damping_mode=damping_mode)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "option", ({"damping": 0.05}, {"factor_decay": 0.95}), ids=str
 )
@@ -133,6 +135,7 @@ def test_cold_start_on_three_batches_keeps_float64():
     )
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("mode", ("l2", "decoupled"))
 def test_thirty_steps_equal_the_papers_in_float32(mode):
     assert_equal(mode, "float32")
@@ -168,6 +171,7 @@ def test_empirical_fisher_equals_the_papers():
     assert_equal("none", "float64", curvature="empirical")
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("mode", "damping_mode"),
     (

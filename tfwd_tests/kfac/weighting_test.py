@@ -61,6 +61,7 @@ def test_factors_do_not_depend_on_the_reduction_of_the_loss(reduction):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("jit_compile", (False, True))
 @pytest.mark.parametrize("scaled", (False, True))
 def test_factors_in_training_do_not_depend_on_loss_scale_or_compiler(

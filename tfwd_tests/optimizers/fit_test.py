@@ -10,6 +10,7 @@ from tfwd_tests.optimizers import harness
 STABLE = ("SGDS", "AdamS", "AMSGradS", "AdaiS")
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("name", STABLE)
 def test_fit_gives_the_same_weights_with_and_without_xla(name):
     plain = fitting.trained(name, jit_compile=False).get_weights()

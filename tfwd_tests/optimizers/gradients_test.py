@@ -99,6 +99,7 @@ def losses_of_fit(name, dtype):
     return np.array(history.history["loss"])
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("name", sorted({row.name for row in table.ROWS}))
 def test_mixed_float16_fit_follows_float32(name):
     """Within 1 % of the loss; half precision has three digits."""

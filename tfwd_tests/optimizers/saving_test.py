@@ -112,6 +112,7 @@ def test_saved_loaded_and_continued_equals_uninterrupted(case, tmp_path):
     assert loaded.optimizer.weight_decay_factors == (0.5, 0, 0, 0, 1, 0)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("architecture", MODELS)
 def test_exclusions_survive_the_renaming_of_variables_in_fit(
     architecture, tmp_path

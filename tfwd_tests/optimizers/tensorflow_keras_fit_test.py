@@ -143,6 +143,7 @@ print("keras", error_of(lambda: model.fit(x, y, verbose=0)))
 """
 
 
+@pytest.mark.full
 def test_two_workers_skip_together_and_fit_fails_in_keras_315_and_in_kfac():
     """`fit` fails before it reads anything of an optimizer, so that one that
     is not attached to the model cannot say it more clearly."""

@@ -115,6 +115,7 @@ def test_modes_are_bit_identical_without_decay(row):
     assert_all_identical(results_without_decay(row, compiled=False))
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("row", FAMILIES, ids=lambda r: r.name + r.label)
 def test_compiled_modes_are_bit_identical_without_decay(row):
     assert_all_identical(results_without_decay(row, compiled=True))

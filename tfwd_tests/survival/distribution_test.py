@@ -13,11 +13,7 @@ from tfwd_tests.training import looping
 from tfwd_tests.training import processes
 
 QUICK = ("sgds", "adams", "kfac")
-FULL = [
-    pytest.param(name, marks=pytest.mark.full)
-    for name in optimizer_lib.OPTIMIZERS
-    if name not in QUICK
-]
+OTHERS = tuple(n for n in optimizer_lib.OPTIMIZERS if n not in QUICK)
 
 
 def configurations_of(name):
@@ -31,28 +27,14 @@ def weights(strategy, name, configuration):
     return distributed.weights_after_training(strategy, name, configuration)
 
 
-@pytest.mark.parametrize("name", [*QUICK, *FULL])
-def test_two_replicas_train_to_the_weights_of_one_device(name):
-    for configuration in configurations_of(name):
-        one = weights(tf.distribute.get_strategy(), name, configuration)
-        two = weights(looping.mirrored(2), name, configuration)
-        before = distributed.network().get_weights()
-        for old, expected, found in zip(before, one, two, strict=True):
-            np.testing.assert_allclose(
-                found, expected, atol=1e-5, err_msg=configuration
-            )
-            assert np.abs(expected - old).max() > 1e-4
-
-
 @pytest.mark.parametrize(
     "names",
-    [
-        QUICK,
-        pytest.param(tuple(optimizer_lib.OPTIMIZERS), marks=pytest.mark.full),
-    ],
-    ids=["quick", "all"],
+    [QUICK, pytest.param(OTHERS, marks=pytest.mark.full)],
+    ids=["quick", "others"],
 )
-def test_two_processes_train_to_the_weights_of_one_device(tmp_path, names):
+def test_replicas_and_processes_train_to_the_weights_of_one_device(
+    tmp_path, names
+):
     workers = [
         processes.start(
             as_worker,
@@ -63,17 +45,24 @@ def test_two_processes_train_to_the_weights_of_one_device(tmp_path, names):
         )
         for index, cluster in enumerate(processes.clusters(2))
     ]
+    one, two = (
+        {
+            (name, configuration): weights(strategy, name, configuration)
+            for name in names
+            for configuration in configurations_of(name)
+        }
+        for strategy in (tf.distribute.get_strategy(), looping.mirrored(2))
+    )
     for worker in workers:
         assert processes.finish(worker, seconds=3000) == 0
     found = np.load(tmp_path / "weights.npz")
-    for name in names:
-        for configuration in configurations_of(name):
-            one = weights(tf.distribute.get_strategy(), name, configuration)
-            for number, expected in enumerate(one):
-                key = f"{name} {configuration} {number}"
-                np.testing.assert_allclose(
-                    found[key], expected, atol=1e-5, err_msg=key
-                )
+    before = distributed.network().get_weights()
+    for (name, configuration), expected in one.items():
+        for number, each in enumerate(expected):
+            key = f"{name} {configuration} {number}"
+            for other in two[name, configuration][number], found[key]:
+                np.testing.assert_allclose(other, each, atol=1e-5, err_msg=key)
+            assert np.abs(each - before[number]).max() > 1e-4, key
 
 
 def as_worker(cluster, names, path):

@@ -127,6 +127,7 @@ def test_run_stopped_within_an_epoch_goes_on_with_its_states(
     assert_same(tmp_path / "a", whole)
 
 
+@pytest.mark.full
 def test_run_that_crashed_goes_on_from_the_states_of_its_checkpoint(
     text, whole, tmp_path, monkeypatch
 ):

@@ -86,6 +86,7 @@ def weights_of(loop):
     return np.concatenate([np.ravel(each) for each in weights])
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -151,6 +152,7 @@ def test_tiny_vgg_learns_on_two_replicas():
     assert losses[-1] < losses[0] / 2
 
 
+@pytest.mark.full
 def test_training_repeats_bit_for_bit():
     first, second = (
         losses_of(made_loop(tf.distribute.get_strategy()), epochs=4)

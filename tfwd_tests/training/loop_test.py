@@ -120,6 +120,7 @@ def test_moving_averages_are_the_mean_of_the_replicas_and_equal_on_both():
         np.testing.assert_allclose(each, expected, rtol=1e-5)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("step", [1, 2, 3])
 @pytest.mark.parametrize("replicas", [1, 2])

@@ -242,6 +242,7 @@ def test_replicas_that_merge_nothing_train_as_one_device(tmp_path):
     assert code == 0, (tmp_path / "log").read_text()
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "name", ["sgds", "adams", pytest.param("kfac", marks=pytest.mark.full)]
 )
@@ -264,6 +265,7 @@ def bfloat16():
     keras.config.set_dtype_policy("float32")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_bfloat16_learns_with_variables_of_float32(bfloat16, name):
     loop = made_loop(tf.distribute.get_strategy(), name)
