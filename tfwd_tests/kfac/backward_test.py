@@ -63,6 +63,7 @@ def test_wide_layers_take_the_steps_of_the_plain_path(chosen):
     assert training.error(fast, plain) <= 1e-6
 
 
+@pytest.mark.full
 def test_dense_on_sequences_takes_the_steps_of_the_plain_path(chosen):
     fast, plain, names = both(
         lambda: wide((2, training.INPUTS)),

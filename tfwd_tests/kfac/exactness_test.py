@@ -267,6 +267,7 @@ def fourth_moment(head, curvature, z, back):
     return law @ np.sum((vectors @ back) ** 2, axis=1) ** 2
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("head", "curvature"),
     (*((head, "fisher") for head in HEADS), ("softmax", "gauss_newton")),

@@ -34,6 +34,7 @@ def test_loss_goes_down(arguments):
     assert losses[2] < losses[1] < losses[0]
 
 
+@pytest.mark.full
 def test_callbacks_of_keras_act_as_always(tmp_path):
     rates = [0.02, 0.02, 5.0]
     model = training.compiled()
@@ -97,6 +98,7 @@ def test_class_weight_is_the_weight_of_the_examples_of_a_class():
     assert training.error(by_class, by_example) <= 1e-5
 
 
+@pytest.mark.full
 def test_train_on_batch_takes_the_steps_of_fit():
     x, y = training.examples()
     fitted, stepped = training.compiled(), training.compiled()
@@ -107,6 +109,7 @@ def test_train_on_batch_takes_the_steps_of_fit():
     assert training.error(stepped, fitted) == 0
 
 
+@pytest.mark.full
 def test_three_steps_per_execution_are_three_steps_also_at_the_end():
     """Seven batches, the last one of ten examples."""
     data = training.examples(6 * training.BATCH + 10)
@@ -154,6 +157,7 @@ def test_factors_are_float32_under_mixed_bfloat16():
         assert {str(f.dtype) for f in factors} == {"float32"}
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("estimation", ["sampled", "exact"])
 def test_probabilities_and_a_named_loss_are_logits_and_theirs(estimation):
     logits = training.compiled(estimation=estimation)

@@ -191,6 +191,7 @@ def split(array):
     )
 
 
+@pytest.mark.full
 def test_inverses_updated_in_replica_context_are_those_from_outside():
     _, inside = pair()
     _, outside = pair()

@@ -141,6 +141,7 @@ def test_thirty_steps_equal_the_papers_in_float32(mode):
     assert_equal(mode, "float32")
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("mode", ("l2", "stable"))
 def test_clipped_steps_equal_the_papers(mode):
     # Small enough to be active in every step.

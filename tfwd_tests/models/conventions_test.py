@@ -49,6 +49,7 @@ def test_kernels_start_glorot_uniform_and_biases_at_zero(name):
         assert np.all(keras.ops.convert_to_numpy(layer.bias) == 0)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", [*ZHANG, *XIE])
 def test_kernels_and_biases_start_uniform_in_the_root_of_fan_in(name):
     for layer in examining.weight_layers(model_of(name, "xie2022")):

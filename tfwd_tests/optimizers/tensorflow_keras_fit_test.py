@@ -49,6 +49,7 @@ def test_keras_315_cannot_fit_on_two_replicas_with(name):
         mirrored_fit.fit(model, *mirrored_fit.examples(20), batch_size)
 
 
+@pytest.mark.full
 def test_several_steps_per_execution_work_where_one_device_reduces():
     x, y = mirrored_fit.examples(20)
     one, two = (

@@ -80,6 +80,7 @@ def test_best_epoch_has_the_lowest_validation_perplexity(whole):
         np.testing.assert_array_equal(best[path], array, err_msg=path)
 
 
+@pytest.mark.full
 def test_two_replicas_train_to_the_losses_of_one_device(text, whole, tmp_path):
     mirrored = ["--strategy=mirrored", "--num_devices=2"]
     assert train.main(command(text, tmp_path / "two", *mirrored)) == 0

@@ -85,8 +85,13 @@ def test_cold_start_is_not_repeated_from_the_checkpoint_it_left(
     tmp_path, monkeypatch
 ):
     command = [
-        *("--epochs=1", "--hidden_units=4", "--train_fraction=0.1"),
-        *("--optimizer=kfac", "--cold_start", "--deterministic"),
+        *("--epochs=1", "--hidden_layers=0"),
+        *(
+            "--train_fraction=0.1",
+            "--optimizer=kfac",
+            "--cold_start",
+            "--deterministic",
+        ),
     ]
     assert train.main([*command, f"--output_dir={tmp_path / 'whole'}"]) == 0
     with monkeypatch.context() as patched:

@@ -51,6 +51,7 @@ def test_training_equals_softmax_regression_in_numpy():
     assert accuracy == pytest.approx(correct / EXAMPLES)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("optimizer", "arguments"),
     [
