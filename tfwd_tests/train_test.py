@@ -105,6 +105,7 @@ def test_penalty_is_that_of_the_decayed_variables_with_the_scheduled_decay():
     assert len(described["excluded"]) == 3
 
 
+@pytest.mark.full
 def test_best_model_is_the_one_of_the_best_validation_epoch():
     arguments = ["--output_dir=a", "--num_validation=200", "--epochs=4"]
     # The rate grows until rate times decay is 1, which wipes the weights out:
@@ -123,6 +124,7 @@ def test_best_model_is_the_one_of_the_best_validation_epoch():
     assert described["best_by"] == "validation_accuracy"
 
 
+@pytest.mark.full
 def test_final_model_holds_the_moving_average_with_use_ema():
     arguments = ["--output_dir=a", "--use_ema", "--ema_momentum=1"]
     assert train.main([*QUICK, *arguments]) == 0
@@ -158,6 +160,7 @@ def test_kfac_learns_and_lists_the_layers_it_covers():
     assert int(model.optimizer.iterations) == rows("a")[-1]["step"]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -194,6 +197,7 @@ def test_mirrored_batch_norm_model_evaluates_alike_from_its_file(capsys):
     assert capsys.readouterr().out in trained
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "optimizer",
     [

@@ -131,6 +131,7 @@ def test_uneven_last_batch_of_fit_gives_the_factors_of_one(estimation):
     assert error <= TOLERANCE
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "case", [CASES[1], pytest.param(CASES[2], marks=LONG)], ids=case_id
 )

@@ -112,7 +112,7 @@ def assert_all_identical(results):
             np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("row", FAMILIES, ids=lambda r: r.name + r.label)
 def test_modes_are_bit_identical_without_decay(row):
     assert_all_identical(results_without_decay(row, compiled=False))

@@ -126,6 +126,7 @@ def test_run_that_always_diverges_stops_after_three_restores(
     assert rows() == []
 
 
+@pytest.mark.full
 def test_rows_before_a_restore_stay_and_those_after_follow(monkeypatch, capsys):
     whole = loop_lib.Loop.advance
     spoilt = []

@@ -55,6 +55,7 @@ def test_scope_and_exclusions_together_choose_what_decays(scope, expected):
     } == expected
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "strategy", ["mirrored", pytest.param("default", marks=pytest.mark.full)]
 )
@@ -83,6 +84,7 @@ def write_reference():
         file.append([table.row("hidden1", **values)])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "strategy", ["mirrored", pytest.param("default", marks=pytest.mark.full)]
 )
