@@ -1,5 +1,6 @@
 """`preconditioned_backward` in a loop of one's own, by TensorFlow's tape."""
 
+import pytest
 import tensorflow as tf
 
 from tfwd.kfac import backward
