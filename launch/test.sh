@@ -43,8 +43,8 @@ selected=$#
 # Compiling for JAX takes as long again as all of TensorFlow's tests.
 jax=(
   tfwd_tests/optimizers/{fit,update_rules}_test.py
-  tfwd_tests/kfac/{exactness,update_rule}_test.py
-  tfwd_tests/diagnostics/{fisher,gauss_newton,jacobian,jax_logger}_test.py
+  tfwd_tests/kfac/exactness_test.py
+  tfwd_tests/diagnostics/{fisher,gauss_newton,jacobian}_test.py
   tfwd_tests/{hashing_test,models/dropout_test}.py
 )
 if [[ " $* " == *" --full "* ]]; then
