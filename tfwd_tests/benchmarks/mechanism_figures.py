@@ -5,7 +5,8 @@
 epoch: its effective learning rate with and without weight decay, and the
 traces of its normalized Fisher and Gauss-Newton matrices under K-FAC; it
 prints the numbers. The runs are those of
-`configs/three_mechanisms/cifar10_resnet20_bn_{sgd_l2,sgd,kfac_f}_narrow.flags`.
+`configs/three_mechanisms/cifar10_resnet20_bn_{sgd_l2,sgd}_narrow.flags` and
+`cifar10_vgg11_bn_kfac_f_narrow.flags`.
 """
 
 import pathlib
