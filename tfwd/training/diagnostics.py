@@ -154,7 +154,4 @@ def cost(folder, elapsed_seconds):
         elapsed_seconds: Time of the run, with that of the measurements.
     """
     seconds = sum(row["seconds"] or 0.0 for row in table.read(folder / CSV))
-    return (
-        f"Diagnostics took {seconds:.1f} s of {elapsed_seconds:.1f} s "
-        f"({seconds / elapsed_seconds:.1%})"
-    )
+    return table.cost(seconds, elapsed_seconds)

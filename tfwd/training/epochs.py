@@ -100,15 +100,6 @@ class Epochs:
             with self._watchdog.paused():
                 diagnostics.measure(epochs, self.progress.step)
 
-    def _report_scope(self):
-        if self.job.is_chief:
-            factors = self.job.optimizer.weight_decay_factors
-            print(
-                f"Weight decay is kept to --decay_scope="
-                f"{self.job.settings.decay_scope}: "
-                f"{sum(map(bool, factors))} of {len(factors)} variables decay"
-            )
-
     def _watched(self, batches):
         for batch in batches:
             yield batch
@@ -116,8 +107,9 @@ class Epochs:
 
     def _train_epoch(self, iterator, bar):
         progress, steps = self.progress, self.job.steps_per_epoch
-        if self.job.interventions.before_epoch(progress.epoch):
-            self._report_scope()
+        change = self.job.interventions.before_epoch(progress.epoch)
+        if change and self.job.is_chief:
+            print(change)
         if progress.step_in_epoch == 0:
             self.loop.start_epoch()
         while progress.step_in_epoch < steps and not self.stopped:

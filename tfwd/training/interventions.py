@@ -30,6 +30,7 @@ class Interventions:
     def __init__(self, settings, model, optimizer, loop):
         self._optimizer = optimizer
         self._loop = loop
+        self._scope = settings.decay_scope
         self._switch_epoch = settings.decay_scope_from_epoch
         # From the start on the optimizer has the scope from its patterns.
         self._factors = None
@@ -45,15 +46,19 @@ class Interventions:
         """Restricts the decay if it is time, after so many epochs.
 
         Returns:
-            Whether that has just been done.
+            A line that says so, or None where nothing has been done.
         """
         if self._factors is None or epochs < self._switch_epoch:
-            return False
+            return None
         self._optimizer.restrict_weight_decay(self._factors)
         self._factors = None
         # The factors are constants of the compiled steps.
         self._loop.retrace()
-        return True
+        factors = self._optimizer.weight_decay_factors
+        return (
+            f"Weight decay is kept to --decay_scope={self._scope}: "
+            f"{sum(map(bool, factors))} of {len(factors)} variables decay"
+        )
 
     def after_epoch(self, epochs):
         """Gives the weights their reference norms after so many epochs.
