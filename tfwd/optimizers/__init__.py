@@ -18,6 +18,7 @@ from tfwd.optimizers.radam import RAdam
 from tfwd.optimizers.sgd import SGD
 from tfwd.optimizers.sgd import SGDS
 from tfwd.optimizers.sgd import SGDW
+from tfwd.optimizers.skipped_steps import SkippedSteps
 from tfwd.optimizers.yogi import Yogi
 
 _CLASSES = (
@@ -32,6 +33,7 @@ OPTIMIZERS = {cls.__name__.lower(): cls for cls in _CLASSES}
 __all__ = [
     "OPTIMIZERS",
     "OvershootWarning",
+    "SkippedSteps",
     "scaling",
     "schedules",
     *(cls.__name__ for cls in _CLASSES),

@@ -47,6 +47,7 @@ class Adai(base.Optimizer):
     """
 
     hyperparameters = ("beta_0", "beta_2", "epsilon")
+    squares_gradients = True
 
     def __init__(
         self,

@@ -1,5 +1,7 @@
 """The base class: a first-order optimizer with exact weight decay."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -28,12 +30,20 @@ class Optimizer(policy.WeightDecayPolicy):
 
     A step whose gradient is not finite everywhere, on whichever replica, is
     skipped: no variable, statistic, average or `effective_weight_decay`
-    changes. `skipped_steps` counts it, and so does t. The gradient is looked
-    at before it is clipped; of an accumulated one the mean, so that one bad
-    batch spoils the step it is part of and no other. Keras' own
+    changes. `skipped_steps` counts it, and so does t. So is one whose squares
+    sum to no finite number (in float32, a norm above 1.8e19), where the
+    optimizer or the clipping squares gradients, and one whose ηₜ or λₜ is
+    negative or not finite, whatever a schedule returned. The gradient is
+    looked at before it is clipped; of an accumulated one the mean, so that one
+    bad batch spoils the step it is part of and no other. Keras' own
     `LossScaleOptimizer` looks before it hands gradients over, on several
     replicas at the first one's alone: what it skips is not counted here, and
-    what is skipped here does not lower its scale.
+    what is skipped here does not lower its scale. What the model's forward
+    pass wrote before, such as the moving averages of batch normalization, no
+    optimizer sees: `tfwd.SkippedSteps` restores it in `fit`.
+
+    The decay rate is bounded by one: a weight is taken to zero at most, not
+    past it. `first_overshoot_step` is the first step where it would have been.
 
     An algorithm fills in `step` and, where it needs them, `build`,
     `precondition`, `accumulate`, `second_moment`, `coefficients` and
@@ -64,9 +74,23 @@ class Optimizer(policy.WeightDecayPolicy):
             regular expression matches no variable.
     """
 
+    squares_gradients = False
+
     def step_is_possible(self, gradients):
-        """Tells whether all gradients are finite."""
-        return finite.all_finite(gradients)
+        """Returns whether gradients, ηₜ and λₜ are finite, as in the class."""
+        squares = (
+            self.squares_gradients or self.clipnorm or self.global_clipnorm
+        )
+        check = finite.all_squares_finite if squares else finite.all_finite
+        rates = ops.stack(
+            [
+                ops.cast(rate, policy.scalar_dtype())
+                for rate in (self.learning_rate, self.scheduled_weight_decay())
+            ]
+        )
+        # Also false for a NaN.
+        are_valid = ops.logical_and(rates >= 0, rates < math.inf)
+        return ops.logical_and(check(gradients), ops.all(are_valid))
 
     def precondition(self, indices, gradients, learning_rate):
         """Returns the gradients of all variables as the statistics see them."""
@@ -150,10 +174,10 @@ class Optimizer(policy.WeightDecayPolicy):
                 # Added to the step, not folded into a factor 1 − ηsλ of θ,
                 # which float32 rounds to a relative 6e-8: a small decay would
                 # lose its digits, always to the same side.
-                step = step + ops.cast(rate, dtype) * variable
+                step = step + ops.cast(ops.minimum(rate, 1), dtype) * variable
             self.assign_sub(variable, step)
         self.assign(self.effective_weight_decay, effective)
-        self._record_overshoot([rate for rate in rates if rate is not None])
+        self._record_overshoot(rates)
 
     def _penalized(self, index, variable, gradient, coefficient):
         factor = self.weight_decay_factors[index]
@@ -163,7 +187,7 @@ class Optimizer(policy.WeightDecayPolicy):
         return decay.penalized_gradient(gradient, variable, coefficient)
 
     def _decay_rates(self, indices, learning_rate, effective):
-        """Returns for each variable the share of θ that decays, or None."""
+        """Returns for each variable the fraction of θ that decays, or None."""
         rate = decay.decay_rate(
             self.weight_decay_mode, learning_rate, effective
         )
@@ -178,6 +202,7 @@ class Optimizer(policy.WeightDecayPolicy):
         return rates
 
     def _record_overshoot(self, rates):
+        rates = [r for r in rates if r is not None and math.prod(r.shape)]
         if not rates:
             return
         first = ops.convert_to_tensor(self.first_overshoot_step)

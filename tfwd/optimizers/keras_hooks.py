@@ -7,18 +7,23 @@ before the first variable moves, and it decays by itself. It looks at them
 before all that, because clipping can turn an infinity into a bound, and leaves
 out the whole of a step that is not possible. Every private name of Keras that
 all backends share is used in this file and nowhere else; those of the
-TensorFlow backend are in `tensorflow_replicas`.
+TensorFlow backend are in `tensorflow_replicas`, of JAX in `jax_arrays`.
 """
 
 import keras
 from keras import ops
 
 from tfwd.optimizers import conditional
+from tfwd.optimizers import gradient_shapes
 
 if keras.backend.backend() == "tensorflow":
     from tfwd.optimizers import tensorflow_replicas
 
     _BackendOptimizer = tensorflow_replicas.ReplicaOptimizer
+elif keras.backend.backend() == "jax":
+    from tfwd.optimizers import jax_arrays
+
+    _BackendOptimizer = jax_arrays.DenseOptimizer
 else:
 
     class _BackendOptimizer(keras.optimizers.Optimizer):
@@ -33,7 +38,7 @@ class HookedOptimizer(_BackendOptimizer):
     """A Keras optimizer that updates all variables in one call, or none."""
 
     def step_is_possible(self, gradients):
-        """Tells whether a step may be taken; for the base class to fill in.
+        """Returns whether a step may be taken; for the base class to fill in.
 
         Args:
             gradients: Dense gradients: summed over replicas, without loss
@@ -50,6 +55,10 @@ class HookedOptimizer(_BackendOptimizer):
         Args:
             skipped: A boolean scalar.
         """
+        raise NotImplementedError
+
+    def warn_of_events(self):
+        """Warns of what went wrong in the steps so far; for the policy."""
         raise NotImplementedError
 
     def update(self, indices, variables, gradients, learning_rate):
@@ -85,6 +94,7 @@ class HookedOptimizer(_BackendOptimizer):
 
     def _backend_apply_gradients(self, grads, trainable_variables):
         grads = self.global_gradients(grads, trainable_variables)
+        gradient_shapes.check(grads, trainable_variables)
         take = super()._backend_apply_gradients
         is_possible = self._is_possible(grads, trainable_variables)
         conditional.update_if(
@@ -95,8 +105,13 @@ class HookedOptimizer(_BackendOptimizer):
         )
         self.count_skipped(ops.logical_not(is_possible))
 
+    def finalize_variable_values(self, var_list):
+        """Ends a training; `fit` calls it, also within Keras' wrappers."""
+        super().finalize_variable_values(var_list)
+        self.warn_of_events()
+
     def _is_possible(self, gradients, variables):
-        """Tells whether a step may be taken, true where none is due."""
+        """Returns whether a step may be taken, true where none is due."""
         parts = self.gradient_accumulation_steps
         if not parts:
             return self.step_is_possible(gradients)
@@ -109,7 +124,8 @@ class HookedOptimizer(_BackendOptimizer):
             lambda: self.step_is_possible(
                 [(g + a) / parts for g, a in zip(gradients, kept, strict=True)]
             ),
-            lambda: ops.convert_to_tensor(True),
+            # The type is named, or JAX takes it for one of `floatx`.
+            lambda: ops.convert_to_tensor(True, dtype="bool"),
         )
 
     def _skip(self):

@@ -38,6 +38,7 @@ class MomentsOptimizer(base.Optimizer):
     """
 
     keeps_maximum = False
+    squares_gradients = True
 
     def __init__(
         self,

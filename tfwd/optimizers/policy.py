@@ -13,6 +13,20 @@ from tfwd.optimizers import keras_hooks
 from tfwd.optimizers import selection
 from tfwd.optimizers import summary
 
+# Keras' arguments that a step is made of; λ and η are variables.
+_FIXED = (
+    "weight_decay_mode",
+    "weight_decay_schedule",
+    "clipnorm",
+    "clipvalue",
+    "global_clipnorm",
+    "use_ema",
+    "ema_momentum",
+    "ema_overwrite_frequency",
+    "loss_scale_factor",
+    "gradient_accumulation_steps",
+)
+
 
 def scalar_dtype():
     """Returns the type of λ, η, t and v̄: float32, or float64 if Keras' is.
@@ -34,7 +48,10 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
 
     hyperparameters = ()
     weight_decay_modes = ("l2", "decoupled", "stable", "independent")
-    reason_to_skip = "gradients not finite"
+    reason_to_skip = (
+        "a gradient, or the sum of their squares, was not finite, or the "
+        "learning rate or weight decay was not a number of at least 0"
+    )
 
     def __init__(
         self,
@@ -77,12 +94,31 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
         # The factors that rules left, and what restricts them later.
         self._decided_factors = None
         self._restriction = None
+        self._has_warned_of_skipped_steps = False
         self._weight_decay = self._scalar("weight_decay", weight_decay)
         self._effective_weight_decay = self._scalar("effective_weight_decay")
         self._first_overshoot_step = self._scalar(
             "first_overshoot_step", dtype="int"
         )
         self._skipped_steps = self._scalar("skipped_steps", dtype="int")
+
+    def __setattr__(self, name, value):
+        """Sets an attribute, unless the steps would not heed it.
+
+        Raises:
+            ValueError: If the optimizer is built and the attribute is an
+                argument that no variable holds.
+        """
+        if name in (*self.hyperparameters, *_FIXED) and (
+            getattr(self, "built", False)
+            and not isinstance(getattr(type(self), name, None), property)
+        ):
+            raise ValueError(
+                f"`{name}` must not change after `build`, which makes it a "
+                "part of the step; make a new optimizer. Received: "
+                f"{name}={value}"
+            )
+        super().__setattr__(name, value)
 
     def _scalar(self, name, value=0, dtype=None):
         return self.add_variable(
@@ -141,6 +177,22 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
         self.assign_add(
             self._skipped_steps, ops.cast(skipped, self._skipped_steps.dtype)
         )
+
+    def warn_of_events(self):
+        """Warns, once, if steps were skipped.
+
+        `fit` calls it at its end. Does nothing where a program is compiled,
+        which cannot know.
+        """
+        skipped = _known(self._skipped_steps)
+        if skipped and not self._has_warned_of_skipped_steps:
+            self._has_warned_of_skipped_steps = True
+            steps = "step" if skipped == 1 else "steps"
+            warnings.warn(
+                f"{self.name} skipped {skipped} {steps}: "
+                f"{self.reason_to_skip}.",
+                stacklevel=3,
+            )
 
     def scheduled_weight_decay(self):
         """Returns λₜ, the coefficient times its schedule, as a tensor."""
@@ -306,6 +358,14 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
         if restriction is not None:
             optimizer._restriction = tuple(restriction)
         return optimizer
+
+
+def _known(variable):
+    """Returns the value of an integer variable, None while it is traced."""
+    try:
+        return int(ops.convert_to_numpy(variable))
+    except (NotImplementedError, TypeError):
+        return None
 
 
 def _shortest_float(variable):

@@ -28,7 +28,10 @@ def text(optimizer):
     skipped = int(ops.convert_to_numpy(optimizer.skipped_steps))
     if skipped:
         steps = "step" if skipped == 1 else "steps"
-        lines.append(f"{skipped} {steps} skipped ({optimizer.reason_to_skip})")
+        lines.append(
+            f"{skipped} {steps} skipped ({optimizer.reason_to_skip}); the "
+            "model's moving averages are kept by `tfwd.SkippedSteps` alone"
+        )
     rows = [("variable", "shape", "factor")]
     rows += [
         (selection.path_of(v), str(tuple(v.shape)), f"{f:g}" if f else "-")

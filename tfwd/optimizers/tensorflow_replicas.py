@@ -12,6 +12,8 @@ backend of Keras is used in this file and nowhere else.
 import keras
 import tensorflow as tf
 
+from tfwd.optimizers import selection
+
 
 class ReplicaOptimizer(keras.optimizers.Optimizer):
     """Sums gradients over replicas, then updates each replica's copy."""
@@ -26,12 +28,13 @@ class ReplicaOptimizer(keras.optimizers.Optimizer):
         """
         if self._distribution_strategy.num_replicas_in_sync > 1:
             for variable in variables:
-                aggregation = getattr(variable, "aggregation", "none")
-                if aggregation not in ("none", None):
+                aggregation = _aggregation(variable)
+                if aggregation != "none":
                     raise ValueError(
                         "Trainable variables must have `aggregation='none'` "
                         "on several replicas. Received: "
-                        f"{variable.path} with aggregation={aggregation!r}"
+                        f"{selection.path_of(variable)} with "
+                        f"aggregation={aggregation!r}"
                     )
         super().build(variables)
 
@@ -63,4 +66,14 @@ class ReplicaOptimizer(keras.optimizers.Optimizer):
             self._model_variables_moving_average,
             strict=True,
         ):
-            self.assign(variable, average)
+            # Keras averages no scale of float8.
+            if average is not None:
+                self.assign(variable, average)
+
+
+def _aggregation(variable):
+    """Returns "none", "mean", ... of Keras' strings and TensorFlow's enum."""
+    aggregation = getattr(variable, "aggregation", None)
+    if aggregation is None:
+        return "none"
+    return str(getattr(aggregation, "name", aggregation)).lower()

@@ -49,7 +49,7 @@ def decay_rate(mode, learning_rate, effective_weight_decay):
 
 
 def inverse_power(second_moment, exponent, offset=0.0):
-    """Returns (v + offset)^(−exponent), and 0 where v is 0.
+    """Returns (v + offset)^(−exponent), and 0 where v + offset is 0.
 
     A second moment of zero means that no gradient has been seen, so nothing is
     known of the effective learning rate and nothing decays. What a float32
@@ -60,14 +60,15 @@ def inverse_power(second_moment, exponent, offset=0.0):
         second_moment: v, of any shape, non-negative.
         exponent: p of Xie et al. 2022, Algorithm 2, in [0, 1]; 0 gives 1
             everywhere.
-        offset: Added to v where v is not zero.
+        offset: Added to v.
     """
     if exponent == 0:
         return ops.ones_like(second_moment)
     smallest_normal = 1.2e-38
-    seen = second_moment > smallest_normal
-    safe = ops.where(seen, second_moment, ops.ones_like(second_moment))
-    power = ops.power(safe + offset, -exponent)
+    shifted = second_moment + offset
+    seen = shifted > smallest_normal
+    safe = ops.where(seen, shifted, ops.ones_like(shifted))
+    power = ops.power(safe, -exponent)
     return ops.where(seen, power, ops.zeros_like(power))
 
 
@@ -82,7 +83,8 @@ def global_mean(tensors):
     dtypes = {keras.backend.standardize_dtype(t.dtype) for t in tensors}
     dtype = "float64" if "float64" in dtypes else "float32"
     total = sum(_sum_by_rows(ops.cast(tensor, dtype)) for tensor in tensors)
-    return total / sum(math.prod(tensor.shape) for tensor in tensors)
+    size = sum(math.prod(tensor.shape) for tensor in tensors)
+    return total / max(size, 1)
 
 
 def _sum_by_rows(tensor):
