@@ -111,8 +111,8 @@ class Adai(base.Optimizer):
         # 1 − β₁, and 1 − ∏β₁ as the average of ones: both free of the
         # cancellation that subtracting from one costs in float32.
         newness = ops.clip(self.second_moment(index) * slope, self.epsilon, 1.0)
-        self.assign(m, m + newness * (gradient - m))
-        self.assign(weight, weight + newness * (1 - weight))
+        self.assign_add(m, newness * (gradient - m))
+        self.assign_add(weight, newness * (1 - weight))
         return m * learning_rate / weight
 
     def stable_scale(self, mean):

@@ -63,7 +63,7 @@ class SkippedSteps(keras.callbacks.Callback):
         self._in_a_row = self._in_a_row + skipped if skipped == steps else 0
         if skipped:
             for variable, value in self._kept:
-                variable.assign(value)
+                variable.assign(ops.copy(value))
         else:
             self._keep()
         if self.stop_after is not None and self._in_a_row >= self.stop_after:

@@ -63,7 +63,9 @@ def train(
                 "independent": 1.0,
                 "elementwise": eta * elementwise[k] if elementwise else None,
             }[mode]
-            theta[i] = theta[i] - moves[k] - rate * lam * factors[i] * theta[i]
+            # At most to zero, not past it.
+            decayed = np.minimum(rate * lam * factors[i], 1.0) * theta[i]
+            theta[i] = theta[i] - moves[k] - decayed
     return theta
 
 
@@ -118,7 +120,7 @@ def debiased_adam(state, t, eta, c, epsilon, exponent):
     ]
     v_bar = mean_all(v_hat)
     offset = c.get("second_moment_offset", 0.0)
-    scale = 0.0 if v_bar == 0 else (v_bar + offset) ** -exponent
+    scale = power_or_zero(v_bar + offset, -exponent)
     with np.errstate(divide="ignore"):
         elementwise = [np.where(v == 0, 0, v**-0.5) for v in v_hat]
     return moves, scale, elementwise

@@ -147,7 +147,8 @@ def test_average_neither_moves_nor_overwrites_in_a_skipped_step(bad):
     (actual,) = harness.apply_all(optimizer, [variable], steps)
     weights, average = averaged(theta, -0.5 * gradients, 0.75, 3, bad)
     np.testing.assert_allclose(actual, weights, rtol=1e-6)
-    optimizer.finalize_variable_values([variable])
+    with pytest.warns(UserWarning, match="skipped 1 step"):
+        optimizer.finalize_variable_values([variable])
     np.testing.assert_allclose(
         ops.convert_to_numpy(variable), average, rtol=1e-6
     )
@@ -171,13 +172,15 @@ def test_bad_batch_of_fit_is_skipped_and_told_in_the_summary():
     model = networks.linear_model(optimizer)
     x = np.ones((6, 2), "float32")
     x[3] = np.nan
-    model.fit(x, np.zeros(6), batch_size=2, shuffle=False, verbose=0)
+    with pytest.warns(UserWarning, match="skipped 1 step: a gradient"):
+        model.fit(x, np.zeros(6), batch_size=2, shuffle=False, verbose=0)
     np.testing.assert_array_equal(
         model.get_weights()[0], [[1.0 - 2 * 0.5], [-2.0 - 2 * 0.5]]
     )
     lines = []
     optimizer.weight_decay_summary(lines.append)
-    assert "\n1 step skipped (gradients not finite)\n" in lines[0]
+    assert "\n1 step skipped (a gradient, or " in lines[0]
+    assert "`tfwd.SkippedSteps`" in lines[0]
 
 
 @pytest.mark.parametrize(
