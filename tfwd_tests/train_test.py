@@ -249,11 +249,11 @@ def test_complete_run_is_left_as_it_is(capsys):
 
 
 def test_divergence_names_the_step_and_keeps_the_last_good_state(capsys):
-    # Learning rate times decay is 100: every step multiplies each weight by
+    # Learning rate times L2 is 100: every step multiplies each weight by
     # -99 and the logits by a million, 1e24 after the 4 steps of epoch 1.
     arguments = [
-        *("--optimizer=sgdw", "--nobatch_norm", "--learning_rate=0.1"),
-        *("--weight_decay=1000", "--output_dir=a"),
+        *("--optimizer=sgd", "--nobatch_norm", "--learning_rate=0.1"),
+        *("--weight_decay=1000", "--momentum=0", "--output_dir=a"),
     ]
     assert train.main([*QUICK, *arguments]) == 2
     captured = capsys.readouterr()
@@ -261,7 +261,6 @@ def test_divergence_names_the_step_and_keeps_the_last_good_state(capsys):
     assert 4 < int(step) <= 8
     assert "a/last.keras" in captured.err
     assert captured.err.count("\n") == 1
-    assert captured.out.count("first at step 1:") == 1
 
     (row,) = rows("a")
     assert row["step"] == 4
@@ -270,6 +269,16 @@ def test_divergence_names_the_step_and_keeps_the_last_good_state(capsys):
     squares = [np.sum(np.square(w)) for w in model.trainable_variables]
     assert np.sqrt(sum(squares)) == pytest.approx(row["weight_norm"])
     assert "final.keras" not in files("a")
+
+
+def test_decay_that_would_overshoot_is_told_and_takes_weights_to_zero(capsys):
+    arguments = [
+        *("--optimizer=sgdw", "--nobatch_norm", "--learning_rate=0.1"),
+        *("--weight_decay=1000", "--output_dir=a"),
+    ]
+    assert train.main([*QUICK, *arguments]) == 0
+    assert capsys.readouterr().out.count("first at step 1:") == 1
+    assert rows("a")[-1]["weight_norm"] < 1
 
 
 def test_divergence_in_the_first_epoch_leaves_the_initial_weights(capsys):

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from tfwd.optimizers import arguments
+from tfwd.optimizers import factors as factors_lib
 from tfwd.optimizers import initial_values
 from tfwd.optimizers import keras_hooks
 from tfwd.optimizers import selection
@@ -84,16 +85,7 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
         super().__init__(learning_rate, **keras_arguments)
         self.weight_decay_mode = weight_decay_mode
         self.weight_decay_schedule = weight_decay_schedule
-        self.weight_decay_factors = None
-        self.idle_presets = ()
-        # Not under the argument's name, which is that of a Keras method.
-        self._exclusions = exclusions
-        self._multipliers = multipliers
-        # Pairs of (shape, factor) by position, where there are rules.
-        self._selection = None
-        # The factors that rules left, and what restricts them later.
-        self._decided_factors = None
-        self._restriction = None
+        self._decay_factors = factors_lib.DecayFactors(exclusions, multipliers)
         self._has_warned_of_skipped_steps = False
         self._weight_decay = self._scalar("weight_decay", weight_decay)
         self._effective_weight_decay = self._scalar("effective_weight_decay")
@@ -109,9 +101,13 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
             ValueError: If the optimizer is built and the attribute is an
                 argument that no variable holds.
         """
-        if name in (*self.hyperparameters, *_FIXED) and (
-            getattr(self, "built", False)
+        is_argument = name in (*self.hyperparameters, *_FIXED)
+        if (
+            is_argument
             and not isinstance(getattr(type(self), name, None), property)
+            and getattr(self, "built", False)
+            # Keras' `LossScaleOptimizer` sets None once more.
+            and value is not getattr(self, name)
         ):
             raise ValueError(
                 f"`{name}` must not change after `build`, which makes it a "
@@ -148,6 +144,16 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
         if not (ops.is_tensor(value) or isinstance(value, keras.Variable)):
             arguments.check_non_negative("weight_decay", value)
         self._weight_decay.assign(value)
+
+    @property
+    def weight_decay_factors(self):
+        """The factor of λ of each variable, in order; None before `build`."""
+        return self._decay_factors.current
+
+    @property
+    def unmatched_patterns(self):
+        """The patterns of the decay that match no variable."""
+        return tuple(rule.pattern for rule in self._decay_factors.unmatched)
 
     @property
     def effective_weight_decay(self):
@@ -216,25 +222,28 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
         print_fn(summary.text(self))
 
     def exclude_from_weight_decay(self, var_list=None, var_names=None):
-        """Excludes variables before `build`, as in Keras, but by path.
+        """Excludes variables before `build`, as in Keras.
 
         Args:
-            var_list: Variables; each is excluded by its exact path.
-            var_names: Patterns as in the argument of this name.
+            var_list: Variables; these very ones are excluded, whatever others
+                have their paths. Those that the optimizer does not train are
+                passed over.
+            var_names: Patterns as the argument `exclude_from_weight_decay` of
+                the constructor takes them.
 
         Raises:
-            ValueError: If the optimizer is built, or a pattern is invalid.
+            ValueError: If the optimizer is built, or a pattern is invalid; at
+                the `build` of a new optimizer, if it trains none of `var_list`.
         """
         if self.built:
             raise ValueError(
                 "`exclude_from_weight_decay()` must be called before "
                 f"`build`. Received: built={self.built}"
             )
-        paths = [selection.exactly(variable) for variable in var_list or ()]
-        self._exclusions += (
-            *selection.exclusions("var_list", paths),
-            *selection.exclusions("var_names", var_names or ()),
+        rules = selection.exclusions(
+            "var_names", () if var_names is None else var_names
         )
+        self._decay_factors.exclude(var_list or (), rules)
 
     def restrict_weight_decay(self, factors):
         """Multiplies the factors that `build` decided on by others.
@@ -261,60 +270,20 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
                 "`restrict_weight_decay()` must be called after `build`. "
                 f"Received: built={self.built}"
             )
-        variables = self.model_variables()
-        restriction = tuple(factors)
-        if len(restriction) != len(variables):
-            raise ValueError(
-                "`factors` must be one per variable, of which there are "
-                f"{len(variables)}. Received: {len(restriction)} factors"
-            )
-        for factor in restriction:
-            arguments.check_non_negative("factors", factor)
-        if self._selection is None:
-            shapes = selection.shapes_of(variables)
-            self._selection = tuple(
-                zip(shapes, self._decided_factors, strict=True)
-            )
-        self._restriction = tuple(float(factor) for factor in restriction)
-        self.weight_decay_factors = self._restricted_factors()
-
-    def _restricted_factors(self):
-        if self._restriction is None:
-            return self._decided_factors
-        return tuple(
-            factor * other
-            for factor, other in zip(
-                self._decided_factors, self._restriction, strict=True
-            )
-        )
+        self._decay_factors.restrict(factors)
 
     def build(self, variables):
         """Decides which variables decay, once.
 
         Raises:
-            ValueError: If a pattern matches no variable, or a saved selection
-                was made for variables of other shapes.
+            ValueError: If a pattern, or an excluded variable, matches none of
+                the variables. Of an optimizer out of a config it is a warning:
+                a model may have been frozen since.
         """
-        rules = self._exclusions + self._multipliers
-        if self._selection is not None:
-            factors = selection.restored(variables, self._selection)
-        else:
-            factors, self.idle_presets = selection.factors(variables, rules)
-        if self.idle_presets:
-            warnings.warn(
-                f"{', '.join(self.idle_presets)} in the weight decay patterns "
-                f"of {self.name} matches no variable.",
-                stacklevel=2,
-            )
-        super().build(variables)
-        self._decided_factors = tuple(
-            0.0 if self.is_overwritten(variable) else factor
-            for variable, factor in zip(variables, factors, strict=True)
+        self._decay_factors.decide(
+            self.name, variables, map(self.is_overwritten, variables)
         )
-        self.weight_decay_factors = self._restricted_factors()
-        if rules:
-            shapes = selection.shapes_of(variables)
-            self._selection = tuple(zip(shapes, factors, strict=True))
+        super().build(variables)
 
     def get_config(self):
         """Returns the arguments, what the rules selected, the restriction."""
@@ -328,35 +297,28 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
             weight_decay_mode=self.weight_decay_mode,
             weight_decay_schedule=schedule,
             weight_decay_multipliers={
-                rule.pattern: rule.factor for rule in self._multipliers
+                rule.pattern: rule.factor
+                for rule in self._decay_factors.multipliers
             },
             exclude_from_weight_decay=[
-                rule.pattern for rule in self._exclusions
+                rule.pattern for rule in self._decay_factors.exclusions
             ],
+            **self._decay_factors.get_config(),
         )
-        if self._selection is not None:
-            records = selection.as_records(self._selection)
-            config["weight_decay_selection"] = records
-        if self._restriction is not None:
-            config["weight_decay_restriction"] = list(self._restriction)
         return config
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Makes an optimizer, with what its rules selected if that is known."""
         config = dict(config)
-        records = config.pop("weight_decay_selection", None)
-        restriction = config.pop("weight_decay_restriction", None)
+        decided = factors_lib.popped_config(config)
         schedule = config.get("weight_decay_schedule")
         if isinstance(schedule, dict):
             config["weight_decay_schedule"] = (
                 keras.saving.deserialize_keras_object(schedule, custom_objects)
             )
         optimizer = super().from_config(config, custom_objects)
-        if records is not None:
-            optimizer._selection = selection.from_records(records)
-        if restriction is not None:
-            optimizer._restriction = tuple(restriction)
+        optimizer._decay_factors.restore(**decided)
         return optimizer
 
 

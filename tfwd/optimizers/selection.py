@@ -5,7 +5,7 @@ A pattern is a regular expression searched in the variable's path
 (`encoder/dense_1/kernel`), or one of `tfwd.optimizers.presets`.
 """
 
-import collections.abc
+import collections
 import dataclasses
 import math
 import re
@@ -40,19 +40,30 @@ class Rule:
             choices = tuple(presets.PRESETS)
             arguments.check_choice(self.argument, self.pattern, choices)
         try:
-            re.compile(self.pattern)
+            matches_nothing = re.search(self.pattern, "") is not None
         except re.error as error:
             raise ValueError(
                 f"`{self.argument}` must hold regular expressions or presets "
                 f"({', '.join(presets.PRESETS)}): {error}. {received}"
             ) from None
+        if matches_nothing:
+            raise ValueError(
+                f"`{self.argument}` must hold patterns that do not match the "
+                "empty string, for those match every path; '.' stands for "
+                f"all. {received}"
+            )
         name = f"{self.argument}[{self.pattern!r}]"
         arguments.check_interval(name, self.factor, 0, math.inf)
 
+    @property
+    def is_preset(self):
+        """Whether the pattern is the name of a preset."""
+        return self.pattern in presets.PRESETS
+
     def matches(self, variable):
-        """Tells whether the rule is for this variable."""
+        """Returns whether the rule is for this variable."""
         path = path_of(variable)
-        if self.pattern in presets.PRESETS:
+        if self.is_preset:
             return presets.PRESETS[self.pattern](path, variable.shape)
         return re.search(self.pattern, path) is not None
 
@@ -61,7 +72,9 @@ def exclusions(argument, patterns):
     """Returns the rules of a list of patterns, or of a single one."""
     if isinstance(patterns, str):
         patterns = (patterns,)
-    if not isinstance(patterns, collections.abc.Iterable):
+    if isinstance(patterns, collections.abc.Mapping | bytes) or not isinstance(
+        patterns, collections.abc.Iterable
+    ):
         raise ValueError(
             f"`{argument}` must be a list of patterns. "
             f"Received: {argument}={patterns!r}"
@@ -86,13 +99,18 @@ def path_of(variable):
     return getattr(variable, "path", None) or variable.name.split(":")[0]
 
 
+def shape_of(variable):
+    """Returns the shape of a variable as a tuple of ints."""
+    return tuple(int(n) for n in variable.shape)
+
+
 def exactly(variable):
     """Returns the pattern that matches this variable's path alone."""
     return f"^{re.escape(path_of(variable))}$"
 
 
 def factors(variables, rules):
-    """Returns the factor of λ for each variable, and the idle presets.
+    """Returns the factor of λ for each variable, and the unmatched rules.
 
     The factor of a variable is the product of the factors of all rules that
     match it, so the order of the rules does not matter.
@@ -102,66 +120,23 @@ def factors(variables, rules):
         rules: Sequence of `Rule`.
 
     Returns:
-        A tuple of floats in the order of `variables`, and a tuple of the
-        presets that match no variable.
-
-    Raises:
-        ValueError: If a regular expression matches no variable.
+        A tuple of floats in the order of `variables`, and a tuple of the rules
+        that match no variable.
     """
     result = [1.0] * len(variables)
-    idle_presets = []
+    unmatched = []
     for rule in rules:
         matches = [rule.matches(variable) for variable in variables]
-        if any(matches):
-            result = [
-                factor * rule.factor if match else factor
-                for factor, match in zip(result, matches, strict=True)
-            ]
-        elif rule.pattern in presets.PRESETS:
-            idle_presets.append(rule.pattern)
-        else:
-            paths = ", ".join(path_of(variable) for variable in variables)
-            raise ValueError(
-                f"`{rule.argument}` must match a variable with each pattern. "
-                f"Received: {rule.pattern!r}, which matches none of: {paths}"
-            )
-    return tuple(result), tuple(idle_presets)
+        if not any(matches):
+            unmatched.append(rule)
+        result = [
+            factor * rule.factor if match else factor
+            for factor, match in zip(result, matches, strict=True)
+        ]
+    return tuple(result), tuple(unmatched)
 
 
-def shapes_of(variables):
-    """Returns the shapes of variables as tuples of ints."""
-    return tuple(tuple(int(n) for n in v.shape) for v in variables)
-
-
-def as_records(selected):
-    """Returns pairs of (shape, factor) as a config holds them."""
-    return [
-        {"shape": list(shape), "factor": factor} for shape, factor in selected
-    ]
-
-
-def from_records(records):
-    """Returns the pairs of (shape, factor) that a config holds."""
-    return tuple(
-        (tuple(record["shape"]), float(record["factor"])) for record in records
-    )
-
-
-def restored(variables, selected):
-    """Returns the factors of a saved selection, by position.
-
-    Paths change when a model is loaded (`sequential/dense/kernel` comes back
-    as `dense/kernel`), so patterns are never resolved a second time.
-
-    Raises:
-        ValueError: If the variables' shapes are not the saved ones.
-    """
-    expected = tuple(shape for shape, _ in selected)
-    received = shapes_of(variables)
-    if expected != received:
-        raise ValueError(
-            "A weight decay selection belongs to the variables it was made "
-            f"for, of shapes {expected}; make a new optimizer for another "
-            f"model. Received: variables of shapes {received}"
-        )
-    return tuple(factor for _, factor in selected)
+def shared_paths(variables):
+    """Returns the paths that several variables have."""
+    counts = collections.Counter(map(path_of, variables))
+    return [path for path, count in counts.items() if count > 1]

@@ -20,8 +20,13 @@ def text(optimizer):
     if optimizer.weight_decay_schedule is not None:
         name = type(optimizer.weight_decay_schedule).__name__
         lines.append(f"Schedule of the coefficient: {name}")
-    for preset in optimizer.idle_presets:
-        lines.append(f"Matches no variable: {preset}")
+    for pattern in optimizer.unmatched_patterns:
+        lines.append(f"Matches no variable: {pattern}")
+    for path in selection.shared_paths(variables):
+        lines.append(
+            f"Several variables are {path}: no pattern tells them apart, "
+            "exclude_from_weight_decay(var_list=...) does"
+        )
     first = int(ops.convert_to_numpy(optimizer.first_overshoot_step))
     if first:
         lines.append(f"Decay rate of one or more, first at step {first}")

@@ -234,12 +234,13 @@ def test_parts_of_a_batch_sample_what_the_whole_does(distribution):
 @pytest.mark.parametrize("distribution", ACTIVATIONS)
 @pytest.mark.parametrize("from_logits", [True, False])
 def test_a_saturated_output_has_finite_vectors(distribution, from_logits):
-    """Probabilities of exactly 0 and 1, as float32 rounds them."""
+    """Probabilities of 0 and 1, up to what a processor's softmax rounds off."""
     z = np.full((300, 1, 3), -200.0)
     z[:, :, 1] = 200.0
     z = tensor(z, "float32")
     activation = ACTIVATIONS[distribution]
-    assert set(np.unique(numpy(activation(z)))) == {0.0, 1.0}
+    p = numpy(activation(z))
+    assert np.max(np.abs(p - np.round(p))) <= 2.0**-24
     tested = head(distribution, from_logits)
     output = z if from_logits else activation(z)
     examples = ops.arange(300, dtype="int32")
@@ -251,7 +252,7 @@ def test_a_saturated_output_has_finite_vectors(distribution, from_logits):
     if not from_logits:
         vectors = compiling.pulled_back(activation, z, vectors)
     for vector in vectors:
-        np.testing.assert_array_equal(numpy(vector), 0.0)
+        np.testing.assert_allclose(numpy(vector), 0.0, atol=2.0**-23)
 
 
 def test_the_highest_random_number_draws_no_impossible_label():

@@ -1,10 +1,7 @@
 """Which variables decay: patterns, factors, and what is saved of them."""
 
 import re
-import warnings
 
-import keras
-import numpy as np
 import pytest
 
 import tfwd
@@ -208,36 +205,6 @@ def test_the_summary_lists_path_shape_and_factor():
         ["head/kernel", "(4, 3)", "0.5"],
         ["head/bias", "(3,)", "-"],
     ]
-
-
-def test_a_saved_selection_is_kept_by_position_though_paths_differ():
-    first = tfwd.SGDW(
-        0.1,
-        0.01,
-        exclude_from_weight_decay=["^head/bias$", "@norm"],
-        weight_decay_multipliers={"^head/kernel$": 0.5},
-    )
-    with pytest.warns(UserWarning, match="@norm"):
-        first.build(networks.small_variables())
-    second = tfwd.SGDW.from_config(first.get_config())
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        second.build(networks.small_variables("other_"))
-    assert second.weight_decay_factors == (0.5, 0.0)
-    third = tfwd.SGDW.from_config(second.get_config())
-    third.build(networks.small_variables())
-    assert third.weight_decay_factors == (0.5, 0.0)
-
-
-@pytest.mark.parametrize("shapes", [[(3,), (4, 3)], [(4, 3)], [(4, 3), (4,)]])
-def test_a_saved_selection_is_refused_for_variables_of_other_shapes(shapes):
-    first = tfwd.SGDW(0.1, 0.01, exclude_from_weight_decay="@bias")
-    first.build(networks.small_variables())
-    second = tfwd.SGDW.from_config(first.get_config())
-    others = [keras.Variable(np.zeros(shape, "float32")) for shape in shapes]
-    with pytest.raises(ValueError, match="Received: variables of shapes"):
-        second.build(others)
-    assert not second.built
 
 
 def test_an_optimizer_without_rules_fits_any_variables():
