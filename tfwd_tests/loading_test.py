@@ -24,8 +24,11 @@ IMPORT_ALL = """
 import importlib, pkgutil, sys, keras, tfwd
 registered = keras.saving.get_custom_objects
 known = set(registered())
+foreign = {"tensorflow", "jax"} - {keras.backend.backend()}
 for module in pkgutil.walk_packages(tfwd.__path__, "tfwd."):
-    if module.name.split(".")[1] in sys.argv[1:]:
+    room = module.name.split(".")[1]
+    backend = module.name.split(".")[-1].split("_")[0]
+    if room in sys.argv[1:] and backend not in foreign:
         importlib.import_module(module.name)
 bases = [
     keras.Layer, keras.Loss, keras.Metric, keras.Initializer,
@@ -38,8 +41,9 @@ while bases:
     bases += base.__subclasses__()
     if base.__module__.startswith("tfwd.") and not base.__subclasses__():
         leaves.append(base)
-unregistered = set(leaves) - set(registered().values())
-print(len(leaves), *set(registered()) - known, *unregistered)
+late = set(registered()) - known
+never = {each.__name__ for each in set(leaves) - set(registered().values())}
+print(len(leaves), *late, *never)
 """
 
 
