@@ -1,17 +1,19 @@
 #!/bin/bash
-# Lint and all tests: makes the environment on first use.
+# Lint and tests: makes the environment on first use.
 set -euo pipefail
 
 if [[ ${1:-} == --help ]]; then
   cat <<'EOF'
-usage: launch/test.sh [--full] [PYTEST OPTIONS]
+usage: launch/test.sh [--full] [PYTEST OPTIONS] [PATH[::TEST] ...]
 
 Runs ruff, then pytest on the TensorFlow backend, then the core of optimizers,
 K-FAC, diagnostics and models again on JAX and, where it is installed, the
 optimizers and models on torch. Options such as `-x` or `-k stable` go to every
-pytest run.
+pytest run; of the files, folders or tests that are named each backend runs its
+part. A selection that leaves nothing to run on any backend is an error.
 
---full           also the tests that take minutes, and all of them on JAX
+--full           also the tests that take minutes, and all of them on JAX; a
+                 test that is named by `path::test` runs without it
 
 TEST_WORKERS=N   processes per pytest run (default 4, as some tests wait for
                  processes of their own; 1: no pytest-xdist)
@@ -29,17 +31,53 @@ parallel=()
 # The slow tests stand together: who is done takes over from the others.
 if ((workers > 1)); then parallel=(-n "$workers" --dist worksteal); fi
 
-# run_tests BACKEND ARGUMENTS...
+# Paths and tests that the caller names, and all other arguments.
+named=() options=() selects=0 previous=
+for argument in "$@"; do
+  path=${argument%%::*}
+  case $previous in
+    -[ckmnoprW] | --deselect | --ignore | --ignore-glob) path= ;;
+  esac
+  if [[ $argument != -* && -e $path ]]; then
+    argument=${argument#"$root"/}
+    named+=("${argument#./}")
+    selects=1
+  else
+    options+=("$argument")
+  fi
+  case $argument in
+    -k* | -m* | -[qsvx]*[km] | --deselect* | --ignore* | --lf | --last-failed)
+      selects=1
+      ;;
+  esac
+  previous=$argument
+done
+
+ran=0
+# run_tests BACKEND PATH...: what is named of the paths, or all of them.
 run_tests() {
-  local code=0
-  echo "== pytest on $1"
+  local backend=$1 code=0 name path paths=("${@:2}")
+  if ((${#named[@]})); then paths=(); fi
+  for name in "${named[@]}"; do
+    for path in "${@:2}"; do
+      if [[ ${name%%::*} == "$path" || $name == "$path"/* ]]; then
+        paths+=("$name")
+      elif [[ $path == "${name%/}"/* ]]; then
+        paths+=("$path")
+      fi
+    done
+  done
+  ((${#paths[@]})) || return 0
+  echo "== pytest on $backend"
   # TensorFlow's greetings, which pytest-xdist would print after the summary.
-  KERAS_BACKEND=$1 "$python" -m pytest "${parallel[@]}" "${@:2}" \
+  KERAS_BACKEND=$backend "$python" -m pytest \
+    "${parallel[@]}" "${options[@]}" "${paths[@]}" \
     2> >(grep -v -e '^I0000 ' -e 'before absl::InitializeLog' >&2) || code=$?
-  # 5: nothing collected, which only a selection by the caller may cause.
-  ((code == 0 || (code == 5 && selected))) || exit "$code"
+  if ((code == 0)); then ran=1; fi
+  # 5: nothing collected, which a selection by the caller may cause.
+  ((code == 0 || (code == 5 && selects))) || exit "$code"
 }
-selected=$#
+
 # Compiling for JAX takes as long again as all of TensorFlow's tests.
 jax=(
   tfwd_tests/optimizers/{fit,update_rules}_test.py
@@ -49,14 +87,15 @@ jax=(
 )
 if [[ " $* " == *" --full "* ]]; then
   jax=(tfwd_tests/{optimizers,kfac,models,diagnostics,hashing_test.py})
-  ((selected -= 1)) || true
 fi
 
 "$python" -m ruff check tfwd tfwd_tests
 "$python" -m ruff format --check tfwd tfwd_tests
-run_tests tensorflow "$@"
-run_tests jax "${jax[@]}" "$@"
+run_tests tensorflow tfwd_tests
+run_tests jax "${jax[@]}"
 if "$python" -c 'import torch' 2>/dev/null; then
   run_tests torch tfwd_tests/optimizers tfwd_tests/models \
-    tfwd_tests/kfac/torch_kfac_test.py "$@"
+    tfwd_tests/kfac/torch_kfac_test.py
 fi
+((ran)) || fail "the arguments must select a test of some backend; those marked \
+\`full\` need --full. Received: $*"

@@ -1,15 +1,17 @@
 """Weight decay for Keras 3: chosen, exact and inspectable.
 
-Importing the package imports, and so registers with Keras, the optimizers,
-K-FAC among them. The other rooms (`tfwd.data`, `tfwd.diagnostics`,
-`tfwd.models`, `tfwd.training`) are imported when they are first used, since
-some of them need TensorFlow, and so is `tfwd.decay_scope`, the function
+Importing the package imports, and so registers with Keras, whatever a saved
+model of this library can hold: the optimizers, K-FAC among them, their
+schedules, and the layers of `tfwd.models`. The other rooms (`tfwd.data`,
+`tfwd.diagnostics`, `tfwd.training`) are imported when they are first used,
+since some of them need TensorFlow, and so is `tfwd.decay_scope`, the function
 `tfwd.diagnostics.decay_scope.patterns`.
 """
 
 import importlib
 
 from tfwd import kfac
+from tfwd import models  # noqa: F401
 from tfwd import optimizers
 from tfwd.kfac import *  # noqa: F403
 from tfwd.optimizers import *  # noqa: F403
@@ -20,7 +22,7 @@ __all__ = [
     *(name for name in optimizers.__all__ if name != "OPTIMIZERS"),
 ]
 
-_ROOMS = ("data", "diagnostics", "models", "training")
+_ROOMS = ("data", "diagnostics", "training")
 
 
 def __getattr__(name):

@@ -13,7 +13,7 @@ RULES = "@rules_python//python:{}.bzl"
 # Which other rooms the files of a room, or a file beside the rooms, may import.
 # `tfwd` is the public face, tfwd/__init__.py.
 ORDER = {
-    "tfwd": {"kfac", "optimizers"},
+    "tfwd": {"kfac", "models", "optimizers"},
     "data": set(),
     "diagnose": {"data", "diagnostics", "training"},
     "diagnostics": {"kfac", "optimizers"},

@@ -2,7 +2,8 @@
 
 A test file whose name begins with a backend is collected on that one alone.
 Tests marked `full` take minutes and run under `--full` only; of one marked
-`quick(n)` the first n cases run without it, too.
+`quick(n)` the first n of the selected cases run without it, too. A test or case
+that is named, as in `pytest path::test[case]`, always runs.
 """
 
 import collections
@@ -39,22 +40,48 @@ def pytest_addoption(parser):
     )
 
 
+# Last, so that `quick(n)` counts what `-k`, `-m` and `--deselect` leave.
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
     # First what starts processes and waits for them, so that it is not last.
     items.sort(key=lambda item: "/survival/" not in item.path.as_posix())
     if config.getoption("--full"):
         return
-    long = [item for item in items if item.get_closest_marker("full")]
+    named = _named_tests(config)
     cases = collections.Counter()
+    quick, long = [], []
     for item in items:
-        marker = item.get_closest_marker("quick")
-        if marker is not None:
+        limit = item.get_closest_marker("quick")
+        is_long = item.get_closest_marker("full") is not None
+        if limit is not None and not is_long:
             test = (item.path, item.originalname)
             cases[test] += 1
-            if cases[test] > marker.args[0]:
-                long.append(item)
+            is_long = cases[test] > limit.args[0]
+        if is_long and not _is_named(item, named):
+            long.append(item)
+        else:
+            quick.append(item)
     config.hook.pytest_deselected(items=long)
-    items[:] = [item for item in items if item not in long]
+    items[:] = quick
+
+
+def _named_tests(config):
+    """Returns (path, name) of each argument `path::name`."""
+    arguments = (str(each).partition("::") for each in config.args)
+    folder = config.invocation_params.dir
+    return [
+        ((folder / path).resolve(), name)
+        for path, colons, name in arguments
+        if colons
+    ]
+
+
+def _is_named(item, named):
+    name = item.nodeid.partition("::")[2]
+    return any(
+        item.path == path and (name == wanted or name.startswith(wanted + "["))
+        for path, wanted in named
+    )
 
 
 @pytest.fixture(autouse=True)

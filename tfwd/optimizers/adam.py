@@ -129,8 +129,10 @@ class AdamS(Adam):
     θ ← θ − η m̂/(√v̂ + ε) − η v̄^(−½) λθ
     ```
 
-    The arguments are those of `tfwd.Adam`; the mode is `"stable"`. The best λ
-    is that of SGD, 5e-4 in the paper, a thousandth of AdamW's.
+    The arguments are those of `tfwd.Adam`; the mode is `"stable"`. The paper
+    gives it the λ of SGD and L2, a thousandth of AdamW's: 5e-4 in Table 1, 1e-4
+    in Table 2. By these the first is the better one for four of five networks,
+    the second for ResNet18 on CIFAR-10 (4.69 % test error against 4.91 %).
 
     Example:
     >>> optimizer = tfwd.AdamS(1e-3, weight_decay=5e-4)

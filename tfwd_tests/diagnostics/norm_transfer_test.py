@@ -476,7 +476,9 @@ def test_slots_of_a_rescaled_variable_alone_are_divided(
 def test_an_optimizer_without_moments_has_nothing_to_scale():
     model = rescaled.dense()
     factors = [(model.get_layer("hidden").kernel, 2.0)]
-    moment_scaling.scale(tfwd.AdamS(), factors)
-    without = tfwd.SGD(momentum=0)
+    unbuilt, without = tfwd.AdamS(), tfwd.SGD(momentum=0)
     without.build(model.trainable_variables)
-    moment_scaling.scale(without, factors)
+    for optimizer in (unbuilt, without):
+        before = [float(v) for v in optimizer.variables]
+        moment_scaling.scale(optimizer, factors)
+        assert [float(v) for v in optimizer.variables] == before
