@@ -47,6 +47,32 @@ def factored_tikhonov(mean_a, mean_g, damping):
     return pi * root, root / pi
 
 
+def factored_damping(mean_a, mean_g, sizes, damping):
+    """Returns what is added to the diagonals of A and of G.
+
+    That of `factored_tikhonov`, unless one factor is a number, as G is of a
+    layer of one output. All damping then goes into the other one, which is
+    exact:
+
+    ```
+    (A ⊗ g + λI)⁻¹ = (A + (λ/g) I)⁻¹ ⊗ g⁻¹
+    ```
+
+    Args:
+        mean_a: tr(A)/dim(A), [...].
+        mean_g: tr(G)/dim(G), [...].
+        sizes: (dim(A), dim(G)).
+        damping: λ, a scalar.
+    """
+    size_a, size_g = sizes
+    damping = ops.cast(damping, mean_a.dtype)
+    if size_g == 1:
+        return damping / mean_g, ops.zeros_like(mean_g)
+    if size_a == 1:
+        return ops.zeros_like(mean_a), damping / mean_a
+    return factored_tikhonov(mean_a, mean_g, damping)
+
+
 def add_to_diagonal(factor, damping):
     """Returns F + dI for F [..., n, n] and d [...]."""
     identity = ops.eye(factor.shape[-1], dtype=factor.dtype)

@@ -103,7 +103,13 @@ def inverted(backend, unit, factors, diagonals, damping, damping_mode):
             damping_lib.mean_eigenvalue(*pair)
             for pair in zip(factors, diagonals, strict=True)
         ]
-        added = damping_lib.factored_tikhonov(*means, damping)[unit.factor]
+        sizes = [each.shape[-1] for each in factors]
+        both = damping_lib.factored_damping(*means, sizes, damping)
+        added = both[unit.factor]
+        if factor.shape[-1] == 1:
+            # Undamped, a number must not be zero.
+            mean = means[unit.factor]
+            factor = ops.reshape(mean, factor.shape)
     added = ops.cast(added, dtype)
     if unit.is_diagonal:
         inverse = 1.0 / (factor + added)

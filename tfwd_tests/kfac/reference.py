@@ -325,10 +325,13 @@ def new_factors(
 
 
 def factored_inverse(a, g, damping):
-    """Returns (A + π√λ I)⁻¹ and (G + √λ/π I)⁻¹."""
+    """Returns (A + π√λ I)⁻¹ and (G + √λ/π I)⁻¹; exact beside a number."""
     mean_a, mean_g = (
         max(np.trace(factor) / len(factor), SMALLEST_TRACE) for factor in (a, g)
     )
+    if len(g) == 1:
+        inverse = np.linalg.inv(a + damping / mean_g * np.eye(len(a)))
+        return inverse, np.array([[1 / mean_g]])
     pi, root = np.sqrt(mean_a / mean_g), np.sqrt(damping)
     return (
         np.linalg.inv(a + pi * root * np.eye(len(a))),
