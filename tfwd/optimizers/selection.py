@@ -47,7 +47,8 @@ class Rule:
                 f"({', '.join(presets.PRESETS)}): {error}. {received}"
             ) from None
         name = f"{self.argument}[{self.pattern!r}]"
-        arguments.check_interval(name, self.factor, 0, math.inf)
+        factor = arguments.check_interval(name, self.factor, 0, math.inf)
+        object.__setattr__(self, "factor", factor)
 
     def matches(self, variable):
         """Tells whether the rule is for this variable."""
