@@ -7,6 +7,8 @@ tensors keep the tensor's type, and a config is JSON.
 
 import math
 import numbers
+import os
+import pathlib
 
 import keras
 import numpy as np
@@ -18,7 +20,16 @@ _WHOLE = ("int", "uint", "bool")
 _REAL_FLOATING = ("bfloat16", "float16", "float32", "float64")
 
 
-def check_interval(name, value, low, high, *, open_low=False, open_high=False):
+def check_interval(
+    name,
+    value,
+    low,
+    high,
+    *,
+    open_low=False,
+    open_high=False,
+    is_measured=False,
+):
     """Returns a number of an interval as a float.
 
     Args:
@@ -28,6 +39,8 @@ def check_interval(name, value, low, high, *, open_low=False, open_high=False):
         high: Upper end of the interval; `math.inf` admits every finite number.
         open_low: Whether the lower end itself is refused.
         open_high: Whether the upper end itself is refused.
+        is_measured: Whether `value` is a sum in float64 on the host, of any
+            size, and nothing that a tensor is multiplied by.
 
     Raises:
         ValueError: Unless `value` is a number in the interval that float32
@@ -48,6 +61,8 @@ def check_interval(name, value, low, high, *, open_low=False, open_high=False):
             f"`{name}` must be in {left}{low:g}, {high:g}{right}. "
             f"Received: {name}={shown(value)}"
         )
+    if is_measured:
+        return number
     holds = np.finfo(
         "float64" if keras.config.floatx() == "float64" else "float32"
     )
@@ -146,6 +161,34 @@ def check_name(name, value):
             f"`{name}` must be a text or None. Received: {name}={shown(value)}"
         )
     return value if value is None else str(value)
+
+
+def check_array(name, value):
+    """Returns an array in float64; `ValueError` unless it is of real numbers.
+
+    Args:
+        name: The argument's name, for the message.
+        value: A variable, tensor, array or nested list, copied to the host.
+    """
+    try:
+        array = np.asarray(keras.ops.convert_to_numpy(value))
+        if array.dtype.kind in "bcmMOSU":
+            raise TypeError(array.dtype)
+        return array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"`{name}` must be an array of real numbers. "
+            f"Received: {name}={shown(value)}"
+        ) from None
+
+
+def check_path(name, value):
+    """Returns a path; `ValueError` for anything else."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise ValueError(
+            f"`{name}` must be a path. Received: {name}={shown(value)}"
+        )
+    return pathlib.Path(value)
 
 
 def check_model(name, value):
