@@ -70,7 +70,7 @@ def shrinkage(eigenvalues, weight_decay):
         Xie et al. 2022, Corollary 1, which has it as θ − θ* = −λθ*/(Hᵢ + λ).
     """
     weight_decay = arguments.check_non_negative("weight_decay", weight_decay)
-    eigenvalues = arguments.check_array("eigenvalues", eigenvalues)
+    eigenvalues = _array("eigenvalues", eigenvalues)
     balance = eigenvalues + weight_decay
     if (balance <= 0).any():
         raise ValueError(
@@ -103,10 +103,10 @@ def time_constant(eigenvalues, learning_rate, weight_decay):
     """
     learning_rate = arguments.check_non_negative("learning_rate", learning_rate)
     weight_decay = arguments.check_non_negative("weight_decay", weight_decay)
-    eigenvalues = arguments.check_array("eigenvalues", eigenvalues)
+    eigenvalues = _array("eigenvalues", eigenvalues)
     share = learning_rate * (eigenvalues + weight_decay)
     # log|1 − x| by log1p: 1 − x alone would round a small x away.
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         rate = -np.log1p(np.where(share <= 1, -share, share - 2))
         return np.where(rate > 0, 1 / rate, np.inf)[()]
 
@@ -144,7 +144,7 @@ def bias(hessian, optimum, weight_decay, relative_decay=1.0):
     """
     matrix = _symmetric(hessian)
     optimum = _vector("optimum", optimum, matrix)
-    strength = arguments.check_array("relative_decay", relative_decay)
+    strength = _array("relative_decay", relative_decay)
     if strength.shape not in ((), optimum.shape) or (strength < 0).any():
         raise ValueError(
             "`relative_decay` must be a number of at least 0, or one for each "
@@ -185,7 +185,7 @@ def adam_relative_decay(mode, second_moment, adaptivity=0.5):
     modes = ("l2", "decoupled", "elementwise", "stable")
     arguments.check_choice("mode", mode, modes)
     adaptivity = arguments.check_interval("adaptivity", adaptivity, 0, 1)
-    v = arguments.check_array("second_moment", second_moment)
+    v = _array("second_moment", second_moment)
     if (v < 0).any():
         raise ValueError(
             "`second_moment` must not be negative. "
@@ -198,9 +198,13 @@ def adam_relative_decay(mode, second_moment, adaptivity=0.5):
     return np.sqrt(v) * np.mean(v) ** -adaptivity
 
 
+def _array(name, value):
+    return arguments.check_array(name, value, is_finite=True)
+
+
 def _vector(name, value, matrix=None):
     """Returns an array [n], as long as the matrix if there is one."""
-    vector = arguments.check_array(name, value)
+    vector = _array(name, value)
     if vector.ndim != 1 or (matrix is not None and len(vector) != len(matrix)):
         length = "T" if matrix is None else len(matrix)
         raise ValueError(
@@ -211,7 +215,7 @@ def _vector(name, value, matrix=None):
 
 
 def _symmetric(hessian):
-    matrix = arguments.check_array("hessian", hessian)
+    matrix = _array("hessian", hessian)
     rows, *columns = matrix.shape or (0,)
     if columns != [rows] or not rows:
         raise ValueError(

@@ -65,5 +65,5 @@ def damping_ratio(damping, kernel, trace, size):
         "trace", trace, 0, math.inf, is_measured=True
     )
     size = arguments.check_whole("size", size, 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return float(np.divide(effective * size, trace))

@@ -41,7 +41,7 @@ def effective_learning_rate(learning_rate, kernel):
         (https://arxiv.org/abs/1706.05350).
     """
     learning_rate = arguments.check_non_negative("learning_rate", learning_rate)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return float(np.divide(learning_rate, weight_norm(kernel) ** 2))
 
 

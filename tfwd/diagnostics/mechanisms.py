@@ -56,8 +56,8 @@ def check_names(argument, names):
     is_collection = isinstance(names, collections.abc.Collection)
     if (
         not is_collection
-        or isinstance(names, str)
-        or not len(names)
+        or isinstance(names, (str, np.ndarray))
+        or not names
         or any(not isinstance(name, str) or name not in NAMES for name in names)
     ):
         raise ValueError(

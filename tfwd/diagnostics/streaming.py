@@ -134,8 +134,9 @@ def labelled(batches, name="data"):
     """Yields batches, checked before a program is traced with them.
 
     Raises:
-        ValueError: If a batch has no labels.
+        ValueError: If there is no batch, or one has no labels.
     """
+    batch = None
     for batch in batches:
         if keras.utils.unpack_x_y_sample_weight(batch)[1] is None:
             raise ValueError(
@@ -143,6 +144,8 @@ def labelled(batches, name="data"):
                 "Received: labels=None"
             )
         yield batch
+    if batch is None:
+        raise ValueError(f"`{name}` must hold a batch. Received: none")
 
 
 def _standardized(leaf):

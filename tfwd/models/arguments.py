@@ -28,22 +28,24 @@ def check_boolean(name: str, value) -> bool:
 
 def check_whole(name: str, value, low: int) -> int:
     """Returns a whole number, which must be at least `low`."""
-    if not (_is_whole(value) and low <= value <= _LARGEST):
+    number = _whole(value)
+    if number is None or not low <= number <= _LARGEST:
         raise ValueError(
             f"`{name}` must be an integer of at least {low}. "
             f"Received: {name}={shown(value)}"
         )
-    return int(value)
+    return int(number)
 
 
 def check_width(width) -> float:
     """Returns the width, which must be positive and finite."""
-    if not (_is_number(width) and 0 < width <= _LARGEST):
+    number = _number(width)
+    if number is None or not 0 < number <= _LARGEST:
         raise ValueError(
             "`width` must be positive and finite. "
             f"Received: width={shown(width)}"
         )
-    return float(width)
+    return float(number)
 
 
 def check_dropout(model: str, dropout, has_dropout: bool) -> float:
@@ -58,25 +60,27 @@ def check_dropout(model: str, dropout, has_dropout: bool) -> float:
 
 def check_rate(name: str, value) -> float:
     """Returns the share that is dropped, which must be in [0, 1)."""
-    if not (_is_number(value) and 0 <= value < 1):
+    number = _number(value)
+    if number is None or not 0 <= number < 1:
         raise ValueError(
             f"`{name}` must be in [0, 1). Received: {name}={shown(value)}"
         )
-    return float(value)
+    return float(number)
 
 
 def check_shape(input_shape) -> tuple:
     """Returns a shape as a tuple of ints and None; `ValueError` for others."""
-    is_shape = isinstance(input_shape, (list, tuple)) and all(
-        size is None or (_is_whole(size) and 1 <= size <= _LARGEST)
-        for size in input_shape
-    )
-    if not is_shape:
+    is_shape = isinstance(input_shape, (list, tuple))
+    sizes = [_whole(size) for size in input_shape] if is_shape else []
+    if not is_shape or any(
+        each is not None and (size is None or not 1 <= size <= _LARGEST)
+        for each, size in zip(input_shape, sizes, strict=True)
+    ):
         raise ValueError(
             "`input_shape` must be a tuple of positive integers, or None for "
             f"a size that is free. Received: input_shape={shown(input_shape)}"
         )
-    return tuple(None if size is None else int(size) for size in input_shape)
+    return tuple(None if size is None else int(size) for size in sizes)
 
 
 def check_fixed(model: str, input_shape):
@@ -129,10 +133,15 @@ def shown(value) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def _is_number(value):
-    is_boolean = isinstance(value, (bool, np.bool_, np.timedelta64))
-    return isinstance(value, numbers.Real) and not is_boolean
+def _number(value):
+    """Returns a number as Python has it, None if it is none."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        is_number = np.ndim(value) == 0 and value.dtype.kind in "iuf"
+        return value.item() if is_number else None
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return value if is_number else None
 
 
-def _is_whole(value):
-    return _is_number(value) and isinstance(value, numbers.Integral)
+def _whole(value):
+    number = _number(value)
+    return number if isinstance(number, numbers.Integral) else None

@@ -5,6 +5,7 @@ sweep over `np.linspace` trains as one over floats does, whose products with
 tensors keep the tensor's type, and a config is JSON.
 """
 
+import inspect
 import math
 import numbers
 import os
@@ -143,7 +144,7 @@ def check_schedule(name, value):
 
 def check_learning_rate(value):
     """Returns a float, a Keras schedule, or a callable without arguments."""
-    if is_schedule(value) or (callable(value) and not isinstance(value, type)):
+    if is_schedule(value) or _takes_nothing(value):
         return value
     if _as_float(value) is None:
         raise ValueError(
@@ -155,31 +156,38 @@ def check_learning_rate(value):
 
 
 def check_name(name, value):
-    """Returns None or a text; `ValueError` for anything else."""
-    if value is not None and not (isinstance(value, str) and value.strip()):
+    """Returns the name of a scope; `ValueError` for anything else."""
+    if not isinstance(value, str) or not value.strip() or "/" in value:
         raise ValueError(
-            f"`{name}` must be a text or None. Received: {name}={shown(value)}"
+            f"`{name}` must be a text without a slash. "
+            f"Received: {name}={shown(value)}"
         )
-    return value if value is None else str(value)
+    return str(value)
 
 
-def check_array(name, value):
+def check_array(name, value, *, is_finite=False):
     """Returns an array in float64; `ValueError` unless it is of real numbers.
 
     Args:
         name: The argument's name, for the message.
         value: A variable, tensor, array or nested list, copied to the host.
+        is_finite: Whether infinity and NaN are refused.
     """
     try:
         array = np.asarray(keras.ops.convert_to_numpy(value))
         if array.dtype.kind in "bcmMOSU":
             raise TypeError(array.dtype)
-        return array.astype(np.float64)
+        array = array.astype(np.float64)
     except (TypeError, ValueError):
         raise ValueError(
             f"`{name}` must be an array of real numbers. "
             f"Received: {name}={shown(value)}"
         ) from None
+    if is_finite and not np.isfinite(array).all():
+        raise ValueError(
+            f"`{name}` must be finite. Received: {name}={shown(value)}"
+        )
+    return array
 
 
 def check_path(name, value):
@@ -249,13 +257,26 @@ def is_schedule(value):
     return isinstance(value, keras.optimizers.schedules.LearningRateSchedule)
 
 
-def shown(value):
+def shown(value, form=str):
     """Returns a value as one line that is not long, for a message."""
     try:
-        text = " ".join(str(value).split())
+        text = " ".join(form(value).split())
     except Exception:  # Of any kind: the class is not known.
         text = f"a value of type {type(value).__name__}"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _takes_nothing(value):
+    """Tells whether a value is a function that is called without arguments."""
+    if not callable(value) or isinstance(value, type):
+        return False
+    try:
+        inspect.signature(value).bind()
+    except TypeError:
+        return False
+    except ValueError:  # One that does not tell.
+        return True
+    return True
 
 
 def _path(variable):

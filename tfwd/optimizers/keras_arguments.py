@@ -37,6 +37,10 @@ def _positive_or_none(name, value):
     return None if value is None else arguments.check_positive(name, value)
 
 
+def _name_or_none(name, value):
+    return None if value is None else arguments.check_name(name, value)
+
+
 def _fraction(name, value):
     return arguments.check_interval(name, value, 0, 1)
 
@@ -59,5 +63,5 @@ _CHECKS = {
     "ema_overwrite_frequency": _steps_or_none(1),
     "loss_scale_factor": _positive_or_none,
     "gradient_accumulation_steps": _steps_or_none(2),
-    "name": arguments.check_name,
+    "name": _name_or_none,
 }

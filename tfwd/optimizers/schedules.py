@@ -4,7 +4,6 @@ Each is a Keras `LearningRateSchedule`: a function of the step t, counted from
 0, that Keras saves with the optimizer and calls inside the compiled step.
 """
 
-import collections.abc
 import math
 
 import keras
@@ -169,11 +168,13 @@ def _count(name, value, least=1):
 
 def _epochs(epochs, steps_per_epoch):
     """Returns increasing epochs as a list of ints."""
-    if not isinstance(epochs, collections.abc.Iterable):
+    try:
+        epochs = list(epochs)
+    except TypeError:
         raise ValueError(
             "`epochs` must be a list of increasing epochs. "
             f"Received: epochs={arguments.shown(epochs)}"
-        )
+        ) from None
     highest = arguments.LARGEST_STEP // steps_per_epoch
     epochs = [
         arguments.check_whole("epochs", epoch, 1, highest) for epoch in epochs

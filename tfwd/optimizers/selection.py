@@ -33,7 +33,8 @@ class Rule:
 
     def __post_init__(self):
         """Checks pattern and factor."""
-        received = f"Received: {self.argument}={self.pattern!r}"
+        shown = arguments.shown(self.pattern, repr)
+        received = f"Received: {self.argument}={shown}"
         if not isinstance(self.pattern, str):
             raise ValueError(f"`{self.argument}` must hold strings. {received}")
         if self.pattern.startswith("@"):
@@ -62,11 +63,13 @@ def exclusions(argument, patterns):
     """Returns the rules of a list of patterns, or of a single one."""
     if isinstance(patterns, str):
         patterns = (patterns,)
-    if not isinstance(patterns, collections.abc.Iterable):
+    try:
+        patterns = tuple(patterns)
+    except TypeError:
         raise ValueError(
             f"`{argument}` must be a list of patterns. "
-            f"Received: {argument}={patterns!r}"
-        )
+            f"Received: {argument}={arguments.shown(patterns, repr)}"
+        ) from None
     return tuple(Rule(argument, pattern, 0.0) for pattern in patterns)
 
 
@@ -77,7 +80,7 @@ def multipliers(argument, factors):
     if not isinstance(factors, collections.abc.Mapping):
         raise ValueError(
             f"`{argument}` must be a dict from pattern to factor. "
-            f"Received: {argument}={factors!r}"
+            f"Received: {argument}={arguments.shown(factors, repr)}"
         )
     return tuple(Rule(argument, *item) for item in factors.items())
 
