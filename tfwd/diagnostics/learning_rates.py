@@ -18,7 +18,8 @@ def weight_norm(kernel):
         kernel: A variable, tensor or array of any shape; copied to the host.
     """
     values = arguments.check_array("kernel", kernel)
-    return float(np.linalg.norm(values.ravel()))
+    with np.errstate(over="ignore"):
+        return float(np.linalg.norm(values.ravel()))
 
 
 def effective_learning_rate(learning_rate, kernel):
