@@ -182,7 +182,9 @@ def _plain_rows():
     ):
         arguments = dict(zip(defaults(function), good, strict=True))
         name = f"schedules.{function.__name__}"
-        rows[name] = Row(function, arguments, _is_schedule)
+        # JAX compiles each branch of it by itself, for every argument.
+        is_slow = BACKEND == "jax" and function is schedules.cosine_restarts
+        rows[name] = Row(function, arguments, _is_schedule, is_slow)
     build = tfwd.models.build
     small = {"name": "mlp", "input_shape": (2, 2, 1), "num_classes": 2}
     rows["models.build"] = Row(
