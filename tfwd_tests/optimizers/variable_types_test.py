@@ -55,10 +55,10 @@ def test_the_refusal_of_float16_names_the_variable_and_shows_no_weights(name):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_real_floating_variables_train(dtype):
     variable = keras.Variable(np.array([1.0, 2.0]), dtype=dtype)
-    gradient = keras.ops.ones_like(variable)
+    gradient = keras.ops.ones((2,), dtype)
     tfwd.AdamW(0.25).apply([gradient], [variable])
     np.testing.assert_allclose(
         keras.ops.convert_to_numpy(variable).astype("float64"), [0.75, 1.75]
