@@ -339,7 +339,7 @@ def own_loss(y, prediction):
             "^`loss` must .* no ignore_class .* Received: .*255",
         ),
         (["mse", "mse"], "^`loss` must be a single one. Received: loss="),
-        ({"a": "mse", "b": "mse"}, "^KFAC needs a model with one loss. Rec"),
+        ({"a": "mse", "b": "mse"}, "^`loss` must be a single one. Rec"),
         ([], r"^`loss` must be a single one. Received: loss=\[\]$"),
     ],
 )
