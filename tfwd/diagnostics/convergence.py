@@ -41,12 +41,13 @@ def expected_deviation(hessian, optimum, start, learning_rates, weight_decay):
         θₜ − H(H + λI)⁻¹θ* on the left, where it is that of θₜ − θ*.
     """
     matrix = _symmetric(hessian)
+    weight_decay = arguments.check_non_negative("weight_decay", weight_decay)
     _balance(matrix, weight_decay, 1.0)
     eigenvalues, basis = np.linalg.eigh(matrix)
-    optimum = np.asarray(optimum, np.float64) @ basis
-    start = np.asarray(start, np.float64) @ basis
+    optimum = _vector("optimum", optimum, matrix) @ basis
+    start = _vector("start", start, matrix) @ basis
     fixed = shrinkage(eigenvalues, weight_decay) * optimum
-    rates = np.asarray(learning_rates, np.float64)[:, None]
+    rates = _vector("learning_rates", learning_rates)[:, None]
     factors = 1 - rates * (eigenvalues + weight_decay)
     factors = np.vstack([np.ones_like(eigenvalues), factors])
     products = np.cumprod(factors, axis=0)
@@ -63,14 +64,20 @@ def shrinkage(eigenvalues, weight_decay):
         weight_decay: λ >= 0.
 
     Raises:
-        ValueError: If λ is negative.
+        ValueError: If λ is negative, or a Hᵢ + λ is not positive.
 
     References:
         Xie et al. 2022, Corollary 1, which has it as θ − θ* = −λθ*/(Hᵢ + λ).
     """
-    arguments.check_non_negative("weight_decay", weight_decay)
-    eigenvalues = np.asarray(eigenvalues, np.float64)
-    return eigenvalues / (eigenvalues + weight_decay)
+    weight_decay = arguments.check_non_negative("weight_decay", weight_decay)
+    eigenvalues = _array("eigenvalues", eigenvalues)
+    balance = eigenvalues + weight_decay
+    if (balance <= 0).any():
+        raise ValueError(
+            "`eigenvalues` plus the decay must be positive. Received: a "
+            f"smallest sum of {balance.min():g}, weight_decay={weight_decay}"
+        )
+    return eigenvalues / balance
 
 
 def time_constant(eigenvalues, learning_rate, weight_decay):
@@ -94,11 +101,12 @@ def time_constant(eigenvalues, learning_rate, weight_decay):
     References:
         Xie et al. 2022, Corollary 2, which gives the order O(1/((Hᵢ + λ)η)).
     """
-    arguments.check_non_negative("learning_rate", learning_rate)
-    arguments.check_non_negative("weight_decay", weight_decay)
-    share = learning_rate * (np.asarray(eigenvalues, np.float64) + weight_decay)
+    learning_rate = arguments.check_non_negative("learning_rate", learning_rate)
+    weight_decay = arguments.check_non_negative("weight_decay", weight_decay)
+    eigenvalues = _array("eigenvalues", eigenvalues)
+    share = learning_rate * (eigenvalues + weight_decay)
     # log|1 − x| by log1p: 1 − x alone would round a small x away.
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         rate = -np.log1p(np.where(share <= 1, -share, share - 2))
         return np.where(rate > 0, 1 / rate, np.inf)[()]
 
@@ -135,8 +143,14 @@ def bias(hessian, optimum, weight_decay, relative_decay=1.0):
         else the root of v stands on the right of the inverse.
     """
     matrix = _symmetric(hessian)
-    optimum = np.asarray(optimum, np.float64)
-    strength = np.broadcast_to(np.float64(relative_decay), optimum.shape)
+    optimum = _vector("optimum", optimum, matrix)
+    strength = _array("relative_decay", relative_decay)
+    if strength.shape not in ((), optimum.shape) or (strength < 0).any():
+        raise ValueError(
+            "`relative_decay` must be a number of at least 0, or one for each "
+            f"weight. Received: relative_decay={arguments.shown(strength)}"
+        )
+    weight_decay = arguments.check_non_negative("weight_decay", weight_decay)
     balance = _balance(matrix, weight_decay, strength)
     return -weight_decay * np.linalg.solve(balance, strength * optimum)
 
@@ -170,8 +184,13 @@ def adam_relative_decay(mode, second_moment, adaptivity=0.5):
     """
     modes = ("l2", "decoupled", "elementwise", "stable")
     arguments.check_choice("mode", mode, modes)
-    arguments.check_interval("adaptivity", adaptivity, 0, 1)
-    v = np.asarray(second_moment, np.float64)
+    adaptivity = arguments.check_interval("adaptivity", adaptivity, 0, 1)
+    v = _array("second_moment", second_moment)
+    if (v < 0).any():
+        raise ValueError(
+            "`second_moment` must not be negative. "
+            f"Received: a smallest element of {v.min():g}"
+        )
     if mode in ("l2", "elementwise"):
         return np.ones_like(v)
     if mode == "decoupled" or not v.any():
@@ -179,9 +198,26 @@ def adam_relative_decay(mode, second_moment, adaptivity=0.5):
     return np.sqrt(v) * np.mean(v) ** -adaptivity
 
 
+def _array(name, value):
+    return arguments.check_array(name, value, is_finite=True)
+
+
+def _vector(name, value, matrix=None):
+    """Returns an array [n], as long as the matrix if there is one."""
+    vector = _array(name, value)
+    if vector.ndim != 1 or (matrix is not None and len(vector) != len(matrix)):
+        length = "T" if matrix is None else len(matrix)
+        raise ValueError(
+            f"`{name}` must be an array [{length}]. "
+            f"Received: an array of shape {vector.shape}"
+        )
+    return vector
+
+
 def _symmetric(hessian):
-    matrix = np.asarray(hessian, np.float64)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+    matrix = _array("hessian", hessian)
+    rows, *columns = matrix.shape or (0,)
+    if columns != [rows] or not rows:
         raise ValueError(
             "`hessian` must be a square matrix. "
             f"Received: an array of shape {matrix.shape}"
@@ -198,7 +234,6 @@ def _symmetric(hessian):
 
 def _balance(matrix, weight_decay, strength):
     """Returns H + λD, which must be positive definite."""
-    arguments.check_non_negative("weight_decay", weight_decay)
     balance = matrix + weight_decay * strength * np.eye(len(matrix))
     smallest = np.linalg.eigvalsh(balance)[0]
     if not smallest > 0:

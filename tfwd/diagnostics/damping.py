@@ -6,6 +6,8 @@ as one by (C(θ̂) + ‖θ‖²λI)⁻¹ turns θ̂: decay of such weights lower
 Here λ is the damping, not a weight decay.
 """
 
+import math
+
 import numpy as np
 
 from tfwd.diagnostics import learning_rates
@@ -30,7 +32,7 @@ def effective_damping(damping, kernel):
         Zhang et al. 2019, Eq. 14. The gradient there is that of the normalized
         weights, ∇L(θ̂) = ‖θ‖∇L(θ).
     """
-    arguments.check_non_negative("damping", damping)
+    damping = arguments.check_non_negative("damping", damping)
     return damping * learning_rates.weight_norm(kernel) ** 2
 
 
@@ -59,7 +61,9 @@ def damping_ratio(damping, kernel, trace, size):
         Zhang et al. 2019, Eq. 14 and Fig. 7, which shows tr C(θ̂).
     """
     effective = effective_damping(damping, kernel)
-    arguments.check_non_negative("trace", trace)
-    arguments.check_whole("size", size, 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    trace = arguments.check_interval(
+        "trace", trace, 0, math.inf, is_measured=True
+    )
+    size = arguments.check_whole("size", size, 1)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return float(np.divide(effective * size, trace))

@@ -70,6 +70,7 @@ def factors(model, scope):
         ValueError: If the scope is not known or selects nothing in the model,
             or the model has no graph.
     """
+    arguments.check_model("model", model)
     arguments.check_choice("scope", scope, SCOPES)
     variables = model.trainable_variables
     if scope in ("all", "none"):

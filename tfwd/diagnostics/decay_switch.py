@@ -78,9 +78,8 @@ class DecayScopeSwitch(keras.callbacks.Callback):
         """Checks and keeps the arguments."""
         super().__init__()
         arguments.check_choice("scope", scope, decay_scope.SCOPES)
-        arguments.check_whole("first_epoch", first_epoch, 1)
         self.scope = scope
-        self.first_epoch = first_epoch
+        self.first_epoch = arguments.check_whole("first_epoch", first_epoch, 1)
 
     def on_train_begin(self, logs=None):
         """Checks optimizer and scope, so that no epoch is lost to an error."""

@@ -56,9 +56,7 @@ def squared_norms(
         ValueError: If the input is not one float tensor, or an argument is not
             valid.
     """
-    arguments.check_choice("of", of, OUTPUTS)
-    if projections is not None:
-        arguments.check_whole("projections", projections, 1)
+    check(head, projections, of)
     tensor = _float_tensor(inputs)
 
     def flat(tensor):
@@ -83,6 +81,18 @@ def squared_norms(
 
     total = backends.current.squared_pullbacks(flat, tensor, cotangents)
     return total / (projections or 1)
+
+
+def check(head, projections, of):
+    """Raises `ValueError` unless the arguments of `squared_norms` are valid."""
+    arguments.check_choice("of", of, OUTPUTS)
+    if of == "probabilities" and head.distribution == "gaussian":
+        raise ValueError(
+            "`of` must be logits with a squared loss, which has no "
+            f"probabilities. Received: of={of}"
+        )
+    if projections is not None:
+        arguments.check_whole("projections", projections, 1)
 
 
 def _float_tensor(inputs):

@@ -7,7 +7,6 @@ the learning rate.
 """
 
 import numpy as np
-from keras import ops
 
 from tfwd.optimizers import arguments
 
@@ -18,8 +17,9 @@ def weight_norm(kernel):
     Args:
         kernel: A variable, tensor or array of any shape; copied to the host.
     """
-    values = np.asarray(ops.convert_to_numpy(kernel), np.float64)
-    return float(np.linalg.norm(values.ravel()))
+    values = arguments.check_array("kernel", kernel)
+    with np.errstate(over="ignore"):
+        return float(np.linalg.norm(values.ravel()))
 
 
 def effective_learning_rate(learning_rate, kernel):
@@ -41,8 +41,8 @@ def effective_learning_rate(learning_rate, kernel):
         Zhang et al. 2019, Section 4.1 and Fig. 3; van Laarhoven 2017
         (https://arxiv.org/abs/1706.05350).
     """
-    arguments.check_non_negative("learning_rate", learning_rate)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    learning_rate = arguments.check_non_negative("learning_rate", learning_rate)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return float(np.divide(learning_rate, weight_norm(kernel) ** 2))
 
 
@@ -60,8 +60,8 @@ def intrinsic_learning_rate(learning_rate, weight_decay):
     References:
         Li, Lyu & Arora 2020 (https://arxiv.org/abs/2010.02916), Section 3.
     """
-    arguments.check_non_negative("learning_rate", learning_rate)
-    arguments.check_non_negative("weight_decay", weight_decay)
+    learning_rate = arguments.check_non_negative("learning_rate", learning_rate)
+    weight_decay = arguments.check_non_negative("weight_decay", weight_decay)
     return learning_rate * weight_decay
 
 

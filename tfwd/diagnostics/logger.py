@@ -1,7 +1,6 @@
 """A Keras callback that measures the three mechanisms while a model trains."""
 
 import functools
-import pathlib
 import time
 
 import keras
@@ -69,18 +68,21 @@ class MechanismLogger(keras.callbacks.Callback):
         seed=0,
     ):
         super().__init__()
-        arguments.check_whole("every", every, 1)
-        arguments.check_whole("examples", examples, 1)
+        every = arguments.check_whole("every", every, 1)
+        examples = arguments.check_whole("examples", examples, 1)
         mechanisms.check_names("diagnostics", diagnostics)
         mechanisms.check_projections(projections)
-        arguments.check_whole("seed", seed, 0)
+        seed = arguments.check_whole("seed", seed, 0)
+        picture = arguments.check_boolean("picture", picture)
+        if tensorboard is not None:
+            arguments.check_path("tensorboard", tensorboard)
         if tensorboard is not None and keras.backend.backend() != "tensorflow":
             raise ValueError(
                 "`tensorboard` must be None but on the TensorFlow backend. "
                 f"Received: tensorboard={tensorboard!r}"
             )
         self.seconds = 0.0
-        self._path = pathlib.Path(path)
+        self._path = arguments.check_path("path", path)
         self._batches = _first_batches(data, examples)
         self._every = every
         self._make = lambda model: mechanisms.Mechanisms(

@@ -15,6 +15,7 @@ from tfwd.diagnostics import gauss_newton
 from tfwd.diagnostics import jacobian
 from tfwd.diagnostics import outputs
 from tfwd.diagnostics import streaming
+from tfwd.optimizers import arguments
 
 
 def squared_jacobian_norm(
@@ -43,6 +44,8 @@ def squared_jacobian_norm(
         Zhang et al. 2019, section 4.2. See `tfwd.diagnostics.jacobian`.
     """
     head = outputs.head_of(model, loss)
+    jacobian.check(head, projections, of)
+    seed = arguments.check_whole("seed", seed, 0)
 
     def values(inputs, labels, first_example):
         del labels
@@ -56,7 +59,7 @@ def squared_jacobian_norm(
             seed=seed,
         )
 
-    return _mean(model, values, data, batch_size)
+    return _mean(model, values, streaming.batches_of(data, batch_size))
 
 
 def gauss_newton_norm(model, data, *, loss=None, batch_size=250):
@@ -77,7 +80,7 @@ def gauss_newton_norm(model, data, *, loss=None, batch_size=250):
         del labels, first_example
         return gauss_newton.squared_norms(model, inputs, head)
 
-    return _mean(model, values, data, batch_size)
+    return _mean(model, values, streaming.batches_of(data, batch_size))
 
 
 def fisher_rao_norm(model, data, *, loss=None, labels=False, batch_size=250):
@@ -96,6 +99,7 @@ def fisher_rao_norm(model, data, *, loss=None, labels=False, batch_size=250):
         `tfwd.diagnostics.fisher`.
     """
     head = outputs.head_of(model, loss)
+    labels = arguments.check_boolean("labels", labels)
 
     def values(inputs, targets, first_example):
         del first_example
@@ -103,7 +107,10 @@ def fisher_rao_norm(model, data, *, loss=None, labels=False, batch_size=250):
             return fisher.label_norms(model, inputs, targets, head)
         return fisher.squared_norms(model, inputs, head)
 
-    return _mean(model, values, data, batch_size)
+    batches = streaming.batches_of(data, batch_size)
+    if labels:
+        batches = streaming.labelled(batches)
+    return _mean(model, values, batches)
 
 
 def kfac_gauss_newton_norm(
@@ -179,32 +186,29 @@ def generalization_gap(
 
     def values(inputs, labels, first_example):
         del first_example
-        if labels is None:
-            raise ValueError(
-                "The generalization gap needs labels beside the inputs. "
-                "Received: labels=None"
-            )
         scores = outputs.with_predictions(outputs.raw(model, inputs))
         return ops.mean(head.losses(scores, labels), axis=-1)
 
+    both = {"train_data": train_data, "test_data": test_data}
+    batches = {
+        name: streaming.labelled(
+            streaming.batches_of(data, batch_size, name), name
+        )
+        for name, data in both.items()
+    }
     # Each program is compiled for its own data's shapes.
-    train, test = (
-        _mean(model, values, data, batch_size)
-        for data in (train_data, test_data)
-    )
+    train, test = (_mean(model, values, batches[name]) for name in both)
     return test.value - train.value
 
 
-def _mean(model, values, data, batch_size):
+def _mean(model, values, batches):
     """Returns the `Mean` of a function of (inputs, labels, first_example)."""
 
     def statistics(inputs, labels, weights, first_example):
         found = values(inputs, labels, first_example)
         return {"value": estimates.sums(found, weights)}
 
-    sums = streaming.Sums(statistics, model).over(
-        streaming.batches_of(data, batch_size)
-    )
+    sums = streaming.Sums(statistics, model).over(batches)
     return estimates.of_sums(*sums["value"])
 
 
@@ -214,7 +218,7 @@ def _factors(model, data, curvature, loss, estimation, seed, batch_size):
         outputs.head_of(model, loss),
         curvature,
         estimation,
-        seed=seed,
+        seed=arguments.check_whole("seed", seed, 0),
     )
     sums = streaming.Sums(factors.statistics, model).over(
         streaming.batches_of(data, batch_size)

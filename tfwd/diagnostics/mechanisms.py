@@ -32,6 +32,7 @@ from tfwd.diagnostics import outputs
 from tfwd.diagnostics import scale_invariance
 from tfwd.diagnostics import streaming
 from tfwd.diagnostics import table
+from tfwd.kfac import curvature as curvature_lib
 from tfwd.optimizers import arguments
 
 NAMES = (
@@ -55,13 +56,13 @@ def check_names(argument, names):
     is_collection = isinstance(names, collections.abc.Collection)
     if (
         not is_collection
-        or isinstance(names, str)
+        or isinstance(names, (str, np.ndarray))
         or not names
-        or any(name not in NAMES for name in names)
+        or any(not isinstance(name, str) or name not in NAMES for name in names)
     ):
         raise ValueError(
             f"`{argument}` must hold one or more of {', '.join(NAMES)}. "
-            f"Received: {argument}={names!r}"
+            f"Received: {argument}={arguments.shown(names)}"
         )
 
 
@@ -112,9 +113,13 @@ class Mechanisms:
         estimation="sampled",
         seed=0,
     ):
+        arguments.check_model("model", model)
         check_names("names", names)
         check_projections(projections)
-        arguments.check_whole("seed", seed, 0)
+        arguments.check_choice(
+            "estimation", estimation, curvature_lib.ESTIMATIONS
+        )
+        seed = arguments.check_whole("seed", seed, 0)
         self._model = model
         self._names = tuple(names)
         self._projections = projections

@@ -42,6 +42,7 @@ class Transfer:
 
     def __init__(self, model, optimizer, norms, layers=None, moments="keep"):
         arguments.check_choice("moments", moments, MOMENTS)
+        check_layers(layers)
         if moments == "scale":
             moment_scaling.check(optimizer)
         self._optimizer = optimizer
@@ -121,10 +122,12 @@ class WeightNormTransfer(keras.callbacks.Callback):
         """Checks and keeps the arguments."""
         super().__init__()
         arguments.check_choice("moments", moments, MOMENTS)
-        arguments.check_whole("first_epoch", first_epoch, 1)
+        check_layers(layers)
+        if not isinstance(norms, collections.abc.Mapping):
+            arguments.check_path("norms", norms)
         self.norms = norms
         self.layers = layers
-        self.first_epoch = first_epoch
+        self.first_epoch = arguments.check_whole("first_epoch", first_epoch, 1)
         self.moments = moments
         self._transfer = None
         self._has_warned = False
@@ -157,6 +160,16 @@ class WeightNormTransfer(keras.callbacks.Callback):
                 "epsilon.",
                 stacklevel=2,
             )
+
+
+def check_layers(layers):
+    """Raises `ValueError` unless it is None or a list of names."""
+    is_list = isinstance(layers, collections.abc.Iterable)
+    if layers is not None and (not is_list or isinstance(layers, str)):
+        raise ValueError(
+            "`layers` must be a list of names of weight layers, or None. "
+            f"Received: layers={arguments.shown(layers)}"
+        )
 
 
 def reference_norms(norms):

@@ -14,6 +14,7 @@ from keras import ops
 from tfwd.diagnostics import backends
 from tfwd.kfac import capture
 from tfwd.kfac import heads
+from tfwd.optimizers import arguments
 
 
 def head_of(model, loss=None):
@@ -33,6 +34,7 @@ def head_of(model, loss=None):
             "The derivatives of a model need the backend tensorflow or jax. "
             f"Received: {keras.backend.backend()}"
         )
+    arguments.check_model("model", model)
     if loss is None:
         loss = capture.compiled_loss(model)
     if loss is None:
@@ -42,11 +44,11 @@ def head_of(model, loss=None):
         )
     try:
         return heads.of_loss(loss)
-    except ValueError:
+    except (TypeError, ValueError):
         raise ValueError(
             "`loss` must be one categorical, sparse categorical or binary "
             "cross-entropy, with axis=-1 and no ignore_class, or the mean "
-            f"squared error. Received: loss={loss!r}"
+            f"squared error. Received: loss={arguments.shown(loss)}"
         ) from None
 
 

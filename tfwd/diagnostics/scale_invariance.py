@@ -15,6 +15,7 @@ from keras import ops
 from tfwd.diagnostics import graph as graph_lib
 from tfwd.diagnostics import homogeneity
 from tfwd.diagnostics import weight_layers
+from tfwd.optimizers import arguments
 
 _FACTOR = 2.0
 
@@ -53,6 +54,7 @@ def of_model(model):
     Raises:
         ValueError: If the model is not built.
     """
+    arguments.check_model("model", model)
     graph = graph_lib.of_model(model)
     called = set()
     if graph is not None:
@@ -90,6 +92,7 @@ def confirm(model, found, inputs):
         A list of floats, max |change| / max |output| for each of `found`; of
         the output that changes most if there are several.
     """
+    arguments.check_model("model", model)
     values = [(v, ops.convert_to_tensor(v.value)) for v in model.variables]
     before = _outputs(model, inputs, values)
     changes = []

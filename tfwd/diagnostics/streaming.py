@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from tfwd.diagnostics import backends
+from tfwd.optimizers import arguments
 
 
 class Sums:
@@ -87,7 +88,7 @@ def examples(inputs, first_example):
     return start + ops.arange(size, dtype="int32")
 
 
-def batches_of(data, batch_size=250):
+def batches_of(data, batch_size=250, name="data"):
     """Returns an iterable of batches.
 
     Args:
@@ -95,18 +96,25 @@ def batches_of(data, batch_size=250):
             of such, which is cut into batches; or batches, as a list or any
             iterable (`tf.data.Dataset`, also distributed).
         batch_size: Examples per batch of arrays.
+        name: The argument's name, for messages.
 
     Raises:
-        ValueError: If arrays differ in length.
+        ValueError: If it is none of these, or arrays differ in length.
     """
-    if not isinstance(data, (tuple, dict)) and not hasattr(data, "shape"):
+    rule = f"`{name}` must be arrays of examples, or an iterable of batches."
+    batch_size = arguments.check_whole("batch_size", batch_size, 1)
+    is_batches = not isinstance(data, (tuple, dict, str, bytes))
+    if is_batches and not hasattr(data, "shape"):
+        if not hasattr(data, "__iter__"):
+            raise ValueError(f"{rule} Received: {name}={arguments.shown(data)}")
         return data
-    sizes = {
-        leaf.shape[0] for leaf in keras.tree.flatten(data) if leaf is not None
-    }
+    leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
+    if not all(len(getattr(leaf, "shape", ())) for leaf in leaves):
+        raise ValueError(f"{rule} Received: {name}={arguments.shown(data)}")
+    sizes = {leaf.shape[0] for leaf in leaves}
     if len(sizes) != 1:
         raise ValueError(
-            "`data` must hold arrays of one length. "
+            f"`{name}` must hold arrays of one length. "
             f"Received: lengths {sorted(sizes)}"
         )
     (size,) = sizes
@@ -120,6 +128,24 @@ def batches_of(data, batch_size=250):
         )
 
     return map(batch_from, range(0, size, batch_size))
+
+
+def labelled(batches, name="data"):
+    """Yields batches, checked before a program is traced with them.
+
+    Raises:
+        ValueError: If there is no batch, or one has no labels.
+    """
+    batch = None
+    for batch in batches:
+        if keras.utils.unpack_x_y_sample_weight(batch)[1] is None:
+            raise ValueError(
+                f"`{name}` must have labels beside the inputs. "
+                "Received: labels=None"
+            )
+        yield batch
+    if batch is None:
+        raise ValueError(f"`{name}` must hold a batch. Received: none")
 
 
 def _standardized(leaf):

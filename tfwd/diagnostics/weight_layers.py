@@ -7,6 +7,7 @@ import keras
 
 from tfwd.diagnostics import graph as graph_lib
 from tfwd.kfac import capture
+from tfwd.optimizers import arguments
 
 _KERNELS = (
     *("kernel", "depthwise_kernel", "pointwise_kernel"),
@@ -51,6 +52,7 @@ def of_model(model):
     Raises:
         ValueError: If the model is not built.
     """
+    arguments.check_model("model", model)
     if not model.built:
         raise ValueError(
             "`model` must be built: call it, or give it an `Input`. "

@@ -60,44 +60,52 @@ class CurvatureOptimizer(base.Optimizer):
                 "KFAC needs the backend tensorflow or jax. Received: "
                 f"{keras.backend.backend()}"
             )
-        choice = arguments.check_choice
-        choice("curvature", curvature, curvature_lib.CURVATURES)
-        choice("damping_mode", damping_mode, inverses.DAMPING_MODES)
-        choice("estimation", estimation, curvature_lib.ESTIMATIONS)
-        choice("on_unsupported", on_unsupported, UNSUPPORTED)
-        choice("update_order", update_order, UPDATE_ORDERS)
-        if not isinstance(
-            damping, keras.optimizers.schedules.LearningRateSchedule
-        ):
-            arguments.check_positive("damping", damping)
+        choice, steps = arguments.check_choice, arguments.LARGEST_STEP
+        curvature = choice("curvature", curvature, curvature_lib.CURVATURES)
+        damping_mode = choice(
+            "damping_mode", damping_mode, inverses.DAMPING_MODES
+        )
+        estimation = choice("estimation", estimation, curvature_lib.ESTIMATIONS)
+        on_unsupported = choice("on_unsupported", on_unsupported, UNSUPPORTED)
+        update_order = choice("update_order", update_order, UPDATE_ORDERS)
+        if not arguments.is_schedule(damping):
+            damping = arguments.check_positive("damping", damping)
         if curvature_scale is not None:
-            arguments.check_positive("curvature_scale", curvature_scale)
-        arguments.check_decay_rate("factor_decay", factor_decay)
-        arguments.check_whole("factor_every", factor_every, 1)
-        arguments.check_whole("inverse_every", inverse_every, 1)
-        arguments.check_whole("seed", seed, 0)
-        if update_order == "authors" and policy_arguments.get(
-            "gradient_accumulation_steps"
-        ):
+            curvature_scale = arguments.check_positive(
+                "curvature_scale", curvature_scale
+            )
+        factor_decay = arguments.check_decay_rate("factor_decay", factor_decay)
+        factor_every = arguments.check_whole(
+            "factor_every", factor_every, 1, steps
+        )
+        inverse_every = arguments.check_whole(
+            "inverse_every", inverse_every, 1, steps
+        )
+        stagger_inverses = arguments.check_boolean(
+            "stagger_inverses", stagger_inverses
+        )
+        seed = arguments.check_whole("seed", seed, 0)
+        accumulated = policy_arguments.get("gradient_accumulation_steps")
+        if update_order == "authors" and accumulated is not None:
             raise ValueError(
                 "`gradient_accumulation_steps` must be None with "
                 "update_order='authors', where the last batch of a step would "
                 "meet other weights than the first. Received: "
-                f"{policy_arguments['gradient_accumulation_steps']}"
+                f"gradient_accumulation_steps={arguments.shown(accumulated)}"
             )
         super().__init__(learning_rate, weight_decay, **policy_arguments)
         self.curvature = curvature
         self.damping = damping
         self.damping_mode = damping_mode
         self.factor_decay = factor_decay
-        self.factor_every = int(factor_every)
-        self.inverse_every = int(inverse_every)
+        self.factor_every = factor_every
+        self.inverse_every = inverse_every
         self.stagger_inverses = stagger_inverses
         self.curvature_scale = curvature_scale
         self.estimation = estimation
         self.on_unsupported = on_unsupported
         self.update_order = update_order
-        self.seed = int(seed)
+        self.seed = seed
         self.backend = backend_lib
         self.strategy = backend_lib.strategy_in_force()
         self._attached = None
@@ -126,6 +134,7 @@ class CurvatureOptimizer(base.Optimizer):
                 is not supported, or is not the one that the factors belong to.
                 What was attached before stays attached.
         """
+        arguments.check_model("model", model)
         if not model.built:
             raise ValueError(
                 "`attach(model)` needs a built model; call it on a batch "

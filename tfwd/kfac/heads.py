@@ -20,6 +20,7 @@ import keras
 from keras import ops
 
 from tfwd.kfac import noise
+from tfwd.optimizers import arguments
 
 _DISTRIBUTIONS = {
     keras.losses.CategoricalCrossentropy: "softmax",
@@ -161,14 +162,14 @@ def of_loss(loss):
             squared error, so that the distribution, or whether the model
             gives logits, is not known.
     """
-    received = f"Received: loss={loss!r}"
+    received = f"Received: loss={arguments.shown(loss, repr)}"
     leaves = keras.tree.flatten(loss)
     if len(leaves) != 1:
-        raise ValueError(f"KFAC needs a model with one loss. {received}")
+        raise ValueError(f"`loss` must be a single one. {received}")
     known = leaves[0]
     if isinstance(known, str):
-        known = keras.losses.get(known)
-    if known in _CLASSES:
+        known = _by_name(known)
+    if callable(known) and known in _CLASSES:
         known = _CLASSES[known]()
     distribution = _DISTRIBUTIONS.get(type(known))
     if distribution is None:
@@ -185,6 +186,14 @@ def of_loss(loss):
         )
     from_logits = distribution == "gaussian" or config["from_logits"]
     return Head(distribution, from_logits, known)
+
+
+def _by_name(name):
+    """Returns the loss that Keras knows by a name, None if there is none."""
+    try:
+        return keras.losses.get(name)
+    except ValueError:
+        return None
 
 
 def _unit(k, size, like):

@@ -121,9 +121,9 @@ class KFAC(bound.CurvatureOptimizer):
         seed=0,
         **policy_arguments,
     ):
-        arguments.check_decay_rate("momentum", momentum)
+        momentum = arguments.check_decay_rate("momentum", momentum)
         if kl_clip is not None:
-            arguments.check_positive("kl_clip", kl_clip)
+            kl_clip = arguments.check_positive("kl_clip", kl_clip)
         super().__init__(
             learning_rate,
             weight_decay,
@@ -284,10 +284,11 @@ def attach(model, loss=None):
     Raises:
         ValueError: If the model is not compiled with a K-FAC.
     """
+    arguments.check_model("model", model)
     optimizer = fitting.unwrapped(getattr(model, "optimizer", None))
     if not isinstance(optimizer, KFAC):
         raise ValueError(
-            "`attach(model)` needs a model compiled with `tfwd.KFAC`. "
+            "`model` must be compiled with `tfwd.KFAC`. "
             f"Received: optimizer={optimizer!r}"
         )
     return optimizer.attach(model, loss)

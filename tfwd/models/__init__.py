@@ -28,6 +28,7 @@ class _Family:
         convention: Of the paper that they are from.
         smallest: Least height and width of an image; None if it need not be
             an image.
+        flattens: Whether the sizes of the input are part of a kernel.
         least_layers: Least `hidden_layers`; None if they are not a choice.
         has_dropout: Whether `dropout` is a choice.
         task: What the model is for.
@@ -37,15 +38,18 @@ class _Family:
     names: collections.abc.Iterable[str]
     convention: str
     smallest: int | None = None
+    flattens: bool = False
     least_layers: int | None = None
     has_dropout: bool = False
     task: str = "classification"
 
 
 _FAMILIES = (
-    _Family(mlp.build, ["mlp"], "zhang2019", least_layers=0),
+    _Family(mlp.build, ["mlp"], "zhang2019", flattens=True, least_layers=0),
     # Its five poolings halve the image five times.
-    _Family(vgg.build, vgg.CONVOLUTIONS, "zhang2019", smallest=32),
+    _Family(
+        vgg.build, vgg.CONVOLUTIONS, "zhang2019", smallest=32, flattens=True
+    ),
     _Family(resnet.build, resnet.THREE_STAGES, "zhang2019", smallest=1),
     _Family(resnet.build, resnet.FOUR_STAGES, "xie2022", smallest=1),
     _Family(densenet.build, densenet.BLOCKS, "xie2022", smallest=8),
@@ -96,7 +100,9 @@ def build(
 
     Args:
         name: one of `NAMES`.
-        input_shape: shape of one image, channels last, or (time,) of a text.
+        input_shape: shape of one image, channels last, or (time,) of a text;
+            None for a time, or a height and width, that is free, which `mlp`
+            and the VGGs cannot have.
         num_classes: number of logits, the words of the vocabulary for a text.
         width: multiplies channels, hidden units and growth rates, rounded, at
             least 1. The ResNet32 of Zhang et al. 2019 has `width` 4.
@@ -121,24 +127,36 @@ def build(
     if convention is None:
         convention = family.convention
     arguments.check_choice("convention", convention, conventions.CONVENTIONS)
-    arguments.check_width(width)
-    arguments.check_whole("num_classes", num_classes, 1)
+    width = arguments.check_width(width)
+    batch_norm = arguments.check_boolean("batch_norm", batch_norm)
+    sync_batch_norm = arguments.check_boolean(
+        "sync_batch_norm", sync_batch_norm
+    )
+    num_classes = arguments.check_whole("num_classes", num_classes, 1)
+    input_shape = arguments.check_shape(input_shape)
     if family.task == "language_model":
         arguments.check_text(name, input_shape)
-    elif family.smallest is not None:
-        arguments.check_image(name, input_shape, family.smallest)
+    elif family.smallest is None:
+        arguments.check_fixed(name, input_shape)
+    else:
+        arguments.check_image(
+            name, input_shape, family.smallest, family.flattens
+        )
     options = {}
     if family.least_layers is not None:
         if hidden_layers is not None:
             least = family.least_layers
-            arguments.check_whole("hidden_layers", hidden_layers, least)
-            options["hidden_layers"] = hidden_layers
+            options["hidden_layers"] = arguments.check_whole(
+                "hidden_layers", hidden_layers, least
+            )
         if hidden_units is not None:
-            arguments.check_whole("hidden_units", hidden_units, 1)
-            options["hidden_units"] = hidden_units
+            options["hidden_units"] = arguments.check_whole(
+                "hidden_units", hidden_units, 1
+            )
     if dropout is not None:
-        arguments.check_dropout(name, dropout, family.has_dropout)
-        options["dropout"] = dropout
+        options["dropout"] = arguments.check_dropout(
+            name, dropout, family.has_dropout
+        )
     makers = layers.Layers(
         conventions.CONVENTIONS[convention], width, batch_norm, sync_batch_norm
     )

@@ -14,6 +14,7 @@ import keras
 from keras import ops
 
 from tfwd import hashing
+from tfwd.models import arguments
 
 _BITS = 23
 _context = threading.local()
@@ -65,10 +66,9 @@ class KeyedDropout(keras.layers.Dropout):
                 "`noise_shape` must be None: every element is drawn by itself. "
                 f"Received: noise_shape={noise_shape}"
             )
-        if not 0 <= rate < 1:
-            raise ValueError(f"`rate` must be in [0, 1). Received: rate={rate}")
+        rate = arguments.check_rate("rate", rate)
         super().__init__(rate, **kwargs)
-        self.stream = stream
+        self.stream = arguments.check_whole("stream", stream, 0)
 
     def call(self, inputs, training=False):
         """Drops elements of `inputs` [batch, ...] in training."""

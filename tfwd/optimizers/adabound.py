@@ -1,7 +1,5 @@
 """Adam whose element-wise learning rates close in on that of SGD."""
 
-import numbers
-
 import keras
 from keras import ops
 
@@ -80,18 +78,23 @@ class AdaBound(moments.MomentsOptimizer):
         **policy_arguments,
     ):
         if initial_learning_rate is None:
-            if not isinstance(learning_rate, numbers.Real):
+            if callable(learning_rate):
                 raise ValueError(
                     "`initial_learning_rate` must be given when "
                     "`learning_rate` is a schedule or callable. Received: "
                     f"initial_learning_rate={initial_learning_rate}"
                 )
-            arguments.check_positive("learning_rate", learning_rate)
-            initial_learning_rate = learning_rate
-        arguments.check_positive("initial_learning_rate", initial_learning_rate)
-        arguments.check_non_negative("final_learning_rate", final_learning_rate)
-        arguments.check_positive("gamma", gamma)
-        arguments.check_interval("adaptivity", adaptivity, 0, 1)
+            initial_learning_rate = arguments.check_positive(
+                "learning_rate", learning_rate
+            )
+        initial_learning_rate = arguments.check_positive(
+            "initial_learning_rate", initial_learning_rate
+        )
+        final_learning_rate = arguments.check_non_negative(
+            "final_learning_rate", final_learning_rate
+        )
+        gamma = arguments.check_positive("gamma", gamma)
+        adaptivity = arguments.check_interval("adaptivity", adaptivity, 0, 1)
         super().__init__(
             learning_rate,
             weight_decay,

@@ -59,9 +59,11 @@ class Adai(base.Optimizer):
         epsilon=1e-3,
         **policy_arguments,
     ):
-        arguments.check_non_negative("beta_0", beta_0)
-        arguments.check_decay_rate("beta_2", beta_2)
-        arguments.check_interval("epsilon", epsilon, 0, 1, open_low=True)
+        beta_0 = arguments.check_non_negative("beta_0", beta_0)
+        beta_2 = arguments.check_decay_rate("beta_2", beta_2)
+        epsilon = arguments.check_interval(
+            "epsilon", epsilon, 0, 1, open_low=True
+        )
         super().__init__(learning_rate, weight_decay, **policy_arguments)
         self.beta_0 = beta_0
         self.beta_2 = beta_2

@@ -70,8 +70,8 @@ class Adam(moments.MomentsOptimizer):
         second_moment_offset=0.0,
         **policy_arguments,
     ):
-        arguments.check_interval("adaptivity", adaptivity, 0, 1)
-        arguments.check_non_negative(
+        adaptivity = arguments.check_interval("adaptivity", adaptivity, 0, 1)
+        second_moment_offset = arguments.check_non_negative(
             "second_moment_offset", second_moment_offset
         )
         super().__init__(

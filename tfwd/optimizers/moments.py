@@ -51,9 +51,9 @@ class MomentsOptimizer(base.Optimizer):
         **policy_arguments,
     ):
         """Checks and keeps the constants of the moving averages."""
-        arguments.check_decay_rate("beta_1", beta_1)
-        arguments.check_decay_rate("beta_2", beta_2)
-        arguments.check_non_negative("epsilon", epsilon)
+        beta_1 = arguments.check_decay_rate("beta_1", beta_1)
+        beta_2 = arguments.check_decay_rate("beta_2", beta_2)
+        epsilon = arguments.check_non_negative("epsilon", epsilon)
         super().__init__(learning_rate, weight_decay, **policy_arguments)
         self.beta_1 = beta_1
         self.beta_2 = beta_2

@@ -61,7 +61,7 @@ class Padam(moments.MomentsOptimizer):
         partial=0.25,
         **policy_arguments,
     ):
-        arguments.check_interval("partial", partial, 0, 0.5)
+        partial = arguments.check_interval("partial", partial, 0, 0.5)
         super().__init__(
             learning_rate,
             weight_decay,

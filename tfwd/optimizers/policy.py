@@ -1,6 +1,5 @@
 """The policy: which variables of a model decay, in which mode, and how much."""
 
-import numbers
 import warnings
 
 import keras
@@ -10,6 +9,7 @@ from keras import ops
 from tfwd.optimizers import arguments
 from tfwd.optimizers import factors as factors_lib
 from tfwd.optimizers import initial_values
+from tfwd.optimizers import keras_arguments as keras_checks
 from tfwd.optimizers import keras_hooks
 from tfwd.optimizers import selection
 from tfwd.optimizers import summary
@@ -73,16 +73,16 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
         multipliers = selection.multipliers(
             "weight_decay_multipliers", weight_decay_multipliers
         )
-        arguments.check_choice(
+        weight_decay_mode = arguments.check_choice(
             "weight_decay_mode", weight_decay_mode, self.weight_decay_modes
         )
-        arguments.check_non_negative("weight_decay", weight_decay)
+        weight_decay = arguments.check_non_negative(
+            "weight_decay", weight_decay
+        )
         arguments.check_schedule("weight_decay_schedule", weight_decay_schedule)
-        if isinstance(learning_rate, numbers.Real):
-            arguments.check_non_negative("learning_rate", learning_rate)
-            learning_rate = float(learning_rate)
+        learning_rate = arguments.check_learning_rate(learning_rate)
 
-        super().__init__(learning_rate, **keras_arguments)
+        super().__init__(learning_rate, **keras_checks.checked(keras_arguments))
         self.weight_decay_mode = weight_decay_mode
         self.weight_decay_schedule = weight_decay_schedule
         self._decay_factors = factors_lib.DecayFactors(exclusions, multipliers)
@@ -280,6 +280,7 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
                 the variables. Of an optimizer out of a config it is a warning:
                 a model may have been frozen since.
         """
+        arguments.check_real_floating(variables)
         self._decay_factors.decide(
             self.name, variables, map(self.is_overwritten, variables)
         )

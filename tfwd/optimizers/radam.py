@@ -101,7 +101,9 @@ class RAdam(moments.MomentsOptimizer):
         epsilon=1e-8,
         **policy_arguments,
     ):
-        arguments.check_interval("beta_2", beta_2, 2 / 3, 1, open_high=True)
+        beta_2 = arguments.check_interval(
+            "beta_2", beta_2, 2 / 3, 1, open_high=True
+        )
         super().__init__(
             learning_rate,
             weight_decay,

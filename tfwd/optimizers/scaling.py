@@ -24,8 +24,10 @@ def linear_scaling(learning_rate, batch_size, base_batch_size):
         Goyal et al. 2017 (https://arxiv.org/abs/1706.02677), Section 2.1;
         Rule 1 of Xie et al. 2022.
     """
-    arguments.check_non_negative("learning_rate", learning_rate)
-    _check_positive(batch_size=batch_size, base_batch_size=base_batch_size)
+    learning_rate = arguments.check_non_negative("learning_rate", learning_rate)
+    batch_size, base_batch_size = _positive(
+        batch_size=batch_size, base_batch_size=base_batch_size
+    )
     return learning_rate * (batch_size / base_batch_size)
 
 
@@ -44,8 +46,10 @@ def square_root_scaling(learning_rate, batch_size, base_batch_size):
         Hoffer et al. 2017 (https://arxiv.org/abs/1705.08741), whose ranges
         Zhang et al. 2019 take for large batches.
     """
-    arguments.check_non_negative("learning_rate", learning_rate)
-    _check_positive(batch_size=batch_size, base_batch_size=base_batch_size)
+    learning_rate = arguments.check_non_negative("learning_rate", learning_rate)
+    batch_size, base_batch_size = _positive(
+        batch_size=batch_size, base_batch_size=base_batch_size
+    )
     return learning_rate * math.sqrt(batch_size / base_batch_size)
 
 
@@ -66,8 +70,10 @@ def weight_decay_scaling(weight_decay, batch_size, base_batch_size):
         Rule 2 of Xie et al. 2022; its Fig. 3 goes from λ = 1e-4 at batch
         128 to 0.0128 at batch 16384.
     """
-    arguments.check_non_negative("weight_decay", weight_decay)
-    _check_positive(batch_size=batch_size, base_batch_size=base_batch_size)
+    weight_decay = arguments.check_non_negative("weight_decay", weight_decay)
+    batch_size, base_batch_size = _positive(
+        batch_size=batch_size, base_batch_size=base_batch_size
+    )
     return weight_decay * (batch_size / base_batch_size)
 
 
@@ -85,8 +91,8 @@ def epochs_scaling(weight_decay, epochs, base_epochs):
     References:
         Xie et al. 2022, Fig. 2, which trains for 0.1 / λ epochs.
     """
-    arguments.check_non_negative("weight_decay", weight_decay)
-    _check_positive(epochs=epochs, base_epochs=base_epochs)
+    weight_decay = arguments.check_non_negative("weight_decay", weight_decay)
+    epochs, base_epochs = _positive(epochs=epochs, base_epochs=base_epochs)
     return weight_decay * (base_epochs / epochs)
 
 
@@ -108,8 +114,8 @@ def normalized_weight_decay(normalized, batch_size, num_examples, epochs):
         decay is not multiplied by the base learning rate: that is mode
         `independent` with a schedule.
     """
-    arguments.check_non_negative("normalized", normalized)
-    _check_positive(
+    normalized = arguments.check_non_negative("normalized", normalized)
+    batch_size, num_examples, epochs = _positive(
         batch_size=batch_size, num_examples=num_examples, epochs=epochs
     )
     return normalized * math.sqrt(batch_size / (num_examples * epochs))
@@ -129,8 +135,8 @@ def from_summed_loss(weight_decay, num_examples):
     Raises:
         ValueError: For a value outside the ranges above.
     """
-    arguments.check_non_negative("weight_decay", weight_decay)
-    _check_positive(num_examples=num_examples)
+    weight_decay = arguments.check_non_negative("weight_decay", weight_decay)
+    (num_examples,) = _positive(num_examples=num_examples)
     return weight_decay / num_examples
 
 
@@ -143,7 +149,7 @@ def from_keras_l2(l2):
     Raises:
         ValueError: If `l2` is negative or not finite.
     """
-    arguments.check_non_negative("l2", l2)
+    l2 = arguments.check_non_negative("l2", l2)
     return 2 * l2
 
 
@@ -156,7 +162,7 @@ def to_keras_l2(weight_decay):
     Raises:
         ValueError: If `weight_decay` is negative or not finite.
     """
-    arguments.check_non_negative("weight_decay", weight_decay)
+    weight_decay = arguments.check_non_negative("weight_decay", weight_decay)
     return weight_decay / 2
 
 
@@ -178,12 +184,12 @@ def decoupled_from_stable(weight_decay, momentum, dampening=0.0):
     References:
         Xie et al. 2022, Algorithm 8 and Eq. 22 (1 - dampening is its β₃).
     """
-    arguments.check_non_negative("weight_decay", weight_decay)
-    arguments.check_decay_rate("momentum", momentum)
-    arguments.check_interval("dampening", dampening, 0, 1)
+    weight_decay = arguments.check_non_negative("weight_decay", weight_decay)
+    momentum = arguments.check_decay_rate("momentum", momentum)
+    dampening = arguments.check_interval("dampening", dampening, 0, 1)
     return weight_decay * (1 - dampening) / (1 - momentum)
 
 
-def _check_positive(**values):
-    for name, value in values.items():
-        arguments.check_interval(name, value, 0, math.inf, open_low=True)
+def _positive(**values):
+    """Returns the numbers as floats, in order."""
+    return [arguments.check_positive(*item) for item in values.items()]

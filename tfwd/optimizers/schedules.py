@@ -5,9 +5,9 @@ Each is a Keras `LearningRateSchedule`: a function of the step t, counted from
 """
 
 import math
-import numbers
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfwd.optimizers import arguments
@@ -32,22 +32,13 @@ def step_decay(initial_value, steps_per_epoch, epochs, factor=0.1):
     Raises:
         ValueError: For a value outside the ranges above.
     """
-    arguments.check_non_negative("initial_value", initial_value)
-    _check_count("steps_per_epoch", steps_per_epoch)
-    arguments.check_interval("factor", factor, 0, math.inf, open_low=True)
-    epochs = list(epochs)
-    for epoch in epochs:
-        _check_count("epochs", epoch)
-    if not epochs or sorted(set(epochs)) != epochs:
-        raise ValueError(
-            "`epochs` must be one or more increasing epochs. "
-            f"Received: epochs={epochs}"
-        )
+    initial_value = arguments.check_non_negative("initial_value", initial_value)
+    steps_per_epoch = _count("steps_per_epoch", steps_per_epoch)
+    factor = arguments.check_positive("factor", factor)
+    epochs = _epochs(epochs, steps_per_epoch)
     return keras.optimizers.schedules.PiecewiseConstantDecay(
         boundaries=[epoch * steps_per_epoch - 1 for epoch in epochs],
-        values=[
-            float(initial_value * factor**k) for k in range(len(epochs) + 1)
-        ],
+        values=_powers(initial_value, factor, len(epochs)),
     )
 
 
@@ -67,11 +58,10 @@ def cosine(initial_value, total_steps, final_fraction=0.0):
         Loshchilov & Hutter 2017, SGDR (https://arxiv.org/abs/1608.03983),
         Eq. 5.
     """
-    arguments.check_non_negative("initial_value", initial_value)
-    _check_count("total_steps", total_steps)
-    arguments.check_interval("final_fraction", final_fraction, 0, 1)
     return keras.optimizers.schedules.CosineDecay(
-        float(initial_value), total_steps, alpha=float(final_fraction)
+        arguments.check_non_negative("initial_value", initial_value),
+        _count("total_steps", total_steps),
+        alpha=arguments.check_interval("final_fraction", final_fraction, 0, 1),
     )
 
 
@@ -95,15 +85,12 @@ def cosine_restarts(initial_value, first_period_steps, period_multiplier=2.0):
         Loshchilov & Hutter 2017, SGDR (https://arxiv.org/abs/1608.03983),
         Eq. 5 and Section 3 (T₀, T_mult).
     """
-    arguments.check_non_negative("initial_value", initial_value)
-    _check_count("first_period_steps", first_period_steps)
-    arguments.check_interval(
-        "period_multiplier", period_multiplier, 1, math.inf
-    )
     return keras.optimizers.schedules.CosineDecayRestarts(
-        float(initial_value),
-        first_period_steps,
-        t_mul=float(period_multiplier),
+        arguments.check_non_negative("initial_value", initial_value),
+        _count("first_period_steps", first_period_steps),
+        t_mul=arguments.check_interval(
+            "period_multiplier", period_multiplier, 1, math.inf
+        ),
         m_mul=1.0,
     )
 
@@ -143,13 +130,11 @@ class Warmup(_LearningRateSchedule):
 
     def __init__(self, schedule, steps, name="warmup"):
         super().__init__()
-        if not isinstance(schedule, _LearningRateSchedule):
-            arguments.check_non_negative("schedule", schedule)
-            schedule = float(schedule)
-        _check_count("steps", steps, least=0)
+        if not arguments.is_schedule(schedule):
+            schedule = arguments.check_non_negative("schedule", schedule)
         self.schedule = schedule
-        self.steps = steps
-        self.name = name
+        self.steps = _count("steps", steps, least=0)
+        self.name = arguments.check_name("name", name)
 
     def __call__(self, step):
         """Returns the value at `step`, a scalar or an array of steps."""
@@ -177,9 +162,42 @@ class Warmup(_LearningRateSchedule):
         return cls(**{**config, "schedule": schedule})
 
 
-def _check_count(name, value, least=1):
-    if not isinstance(value, numbers.Integral) or value < least:
+def _count(name, value, least=1):
+    return arguments.check_whole(name, value, least, arguments.LARGEST_STEP)
+
+
+def _epochs(epochs, steps_per_epoch):
+    """Returns increasing epochs as a list of ints."""
+    try:
+        epochs = list(epochs)
+    except TypeError:
         raise ValueError(
-            f"`{name}` must be an integer of at least {least}. "
-            f"Received: {name}={value}"
+            "`epochs` must be a list of increasing epochs. "
+            f"Received: epochs={arguments.shown(epochs)}"
+        ) from None
+    highest = arguments.LARGEST_STEP // steps_per_epoch
+    epochs = [
+        arguments.check_whole("epochs", epoch, 1, highest) for epoch in epochs
+    ]
+    if not epochs or sorted(set(epochs)) != epochs:
+        raise ValueError(
+            "`epochs` must be one or more increasing epochs. "
+            f"Received: epochs={arguments.shown(epochs)}"
         )
+    return epochs
+
+
+def _powers(initial_value, factor, count):
+    """Returns v₀ * factor^k for k = 0, ..., count."""
+    try:
+        values = [initial_value * factor**k for k in range(count + 1)]
+    except OverflowError:
+        values = [math.inf]
+    # Keras holds them in float32.
+    if max(values) > float(np.finfo("float32").max):
+        raise ValueError(
+            "`factor` must leave a value that float32 holds after all epochs. "
+            f"Received: factor={factor}, initial_value={initial_value}, "
+            f"{count} epochs"
+        )
+    return values

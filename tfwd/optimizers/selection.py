@@ -33,7 +33,8 @@ class Rule:
 
     def __post_init__(self):
         """Checks pattern and factor."""
-        received = f"Received: {self.argument}={self.pattern!r}"
+        shown = arguments.shown(self.pattern, repr)
+        received = f"Received: {self.argument}={shown}"
         if not isinstance(self.pattern, str):
             raise ValueError(f"`{self.argument}` must hold strings. {received}")
         if self.pattern.startswith("@"):
@@ -53,7 +54,8 @@ class Rule:
                 f"all. {received}"
             )
         name = f"{self.argument}[{self.pattern!r}]"
-        arguments.check_interval(name, self.factor, 0, math.inf)
+        factor = arguments.check_interval(name, self.factor, 0, math.inf)
+        object.__setattr__(self, "factor", factor)
 
     @property
     def is_preset(self):
@@ -72,13 +74,15 @@ def exclusions(argument, patterns):
     """Returns the rules of a list of patterns, or of a single one."""
     if isinstance(patterns, str):
         patterns = (patterns,)
-    if isinstance(patterns, collections.abc.Mapping | bytes) or not isinstance(
-        patterns, collections.abc.Iterable
-    ):
+    try:
+        if isinstance(patterns, collections.abc.Mapping | bytes):
+            raise TypeError
+        patterns = tuple(patterns)
+    except TypeError:
         raise ValueError(
             f"`{argument}` must be a list of patterns. "
-            f"Received: {argument}={patterns!r}"
-        )
+            f"Received: {argument}={arguments.shown(patterns, repr)}"
+        ) from None
     return tuple(Rule(argument, pattern, 0.0) for pattern in patterns)
 
 
@@ -89,7 +93,7 @@ def multipliers(argument, factors):
     if not isinstance(factors, collections.abc.Mapping):
         raise ValueError(
             f"`{argument}` must be a dict from pattern to factor. "
-            f"Received: {argument}={factors!r}"
+            f"Received: {argument}={arguments.shown(factors, repr)}"
         )
     return tuple(Rule(argument, *item) for item in factors.items())
 

@@ -71,8 +71,12 @@ class SGD(base.Optimizer):
         folded_learning_rate=False,
         **policy_arguments,
     ):
-        arguments.check_decay_rate("momentum", momentum)
-        arguments.check_interval("dampening", dampening, 0, 1)
+        momentum = arguments.check_decay_rate("momentum", momentum)
+        dampening = arguments.check_interval("dampening", dampening, 0, 1)
+        nesterov = arguments.check_boolean("nesterov", nesterov)
+        folded_learning_rate = arguments.check_boolean(
+            "folded_learning_rate", folded_learning_rate
+        )
         if nesterov and (momentum == 0 or dampening != 0):
             raise ValueError(
                 "`nesterov` needs momentum > 0 and dampening = 0. Received: "

@@ -67,10 +67,10 @@ class Yogi(moments.MomentsOptimizer):
         adaptivity=0.5,
         **policy_arguments,
     ):
-        arguments.check_non_negative(
+        initial_accumulator_value = arguments.check_non_negative(
             "initial_accumulator_value", initial_accumulator_value
         )
-        arguments.check_interval("adaptivity", adaptivity, 0, 1)
+        adaptivity = arguments.check_interval("adaptivity", adaptivity, 0, 1)
         super().__init__(
             learning_rate,
             weight_decay,

@@ -163,7 +163,7 @@ def test_refusals():
         norms(model, x, of="outputs")
     with pytest.raises(ValueError, match="`projections` must be an integer"):
         norms(model, x, projections=0)
-    with pytest.raises(ValueError, match="Probabilities need"):
+    with pytest.raises(ValueError, match="`of` must be logits"):
         norms(model, x, "gaussian", of="probabilities")
     with pytest.raises(ValueError, match="own activation is softmax"):
         norms(model, x, from_logits=False)

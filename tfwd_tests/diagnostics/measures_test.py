@@ -104,7 +104,7 @@ def test_generalization_gap_is_test_loss_minus_training_loss():
         model.compile(loss=models.loss_of("softmax", from_logits))
         found = measures.generalization_gap(model, (x, y), (other, labels))
         np.testing.assert_allclose(found, truth, rtol=1e-12)
-    with pytest.raises(ValueError, match="needs labels"):
+    with pytest.raises(ValueError, match="must have labels"):
         measures.generalization_gap(plain, x, (other, labels))
 
 

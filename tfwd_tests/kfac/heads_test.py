@@ -339,9 +339,9 @@ def own_loss(y, prediction):
             losses.SparseCategoricalCrossentropy(ignore_class=255),
             "^`loss` must .* no ignore_class .* Received: .*255",
         ),
-        (["mse", "mse"], "^KFAC needs a model with one loss. Received: loss="),
-        ({"a": "mse", "b": "mse"}, "^KFAC needs a model with one loss. Rec"),
-        ([], r"^KFAC needs a model with one loss. Received: loss=\[\]$"),
+        (["mse", "mse"], "^`loss` must be a single one. Received: loss="),
+        ({"a": "mse", "b": "mse"}, "^`loss` must be a single one. Rec"),
+        ([], r"^`loss` must be a single one. Received: loss=\[\]$"),
     ],
 )
 def test_a_loss_without_a_known_head_is_refused_in_one_line(loss, message):

@@ -145,6 +145,83 @@ def test_what_a_model_cannot_have_is_refused(name, argument, value):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("hidden_layers", 1.5),
+        ("hidden_layers", True),
+        ("hidden_units", "128"),
+        ("num_classes", "10"),
+        ("num_classes", 10.0),
+        ("num_classes", None),
+        ("width", "1"),
+        ("width", None),
+        ("width", True),
+        ("batch_norm", "false"),
+        ("sync_batch_norm", 1),
+        ("input_shape", None),
+        ("input_shape", 784),
+        ("input_shape", (8.0, 8)),
+        ("input_shape", (0, 8)),
+        ("input_shape", (None, 8, 1)),
+        ("name", None),
+        ("name", ["mlp"]),
+        ("convention", 1),
+    ],
+)
+def test_an_argument_of_another_type_is_refused_by_name(argument, value):
+    good = {"name": "mlp", "input_shape": (8, 8, 1), "num_classes": 10}
+    with pytest.raises(ValueError, match=f"^`{argument}` must ") as error:
+        models.build(**good | {argument: value})
+    assert str(error.value).endswith(f"Received: {argument}={value}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", models.NAMES)
+def test_a_dropout_that_is_no_number_is_refused_by_every_model(name):
+    shape = (4,) if name == "lstm" else (32, 32, 3)
+    with pytest.raises(ValueError, match="^`dropout` must be "):
+        models.build(name, shape, 2, dropout="0.5")
+
+
+POOLED = ["resnet18", "resnet50_imagenet", "densenet121", "googlenet"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["resnet20", *(pytest.param(n, marks=pytest.mark.full) for n in POOLED)],
+)
+def test_models_that_average_over_pixels_take_images_of_any_size(name):
+    free = models.build(name, (None, None, 3), 2, width=0.01)
+    fixed = models.build(name, (16, 24, 3), 2, width=0.01)
+    fixed.set_weights(free.get_weights())
+    assert free.output_shape == (None, 2)
+    images = np.random.default_rng(0).normal(size=(2, 16, 24, 3))
+    images = images.astype("float32")
+    np.testing.assert_allclose(
+        free.predict(images, verbose=0),
+        fixed.predict(images, verbose=0),
+        rtol=1e-6,
+    )
+    with pytest.raises(ValueError, match="^`input_shape` must have no free"):
+        models.build(name, (16, 16, None), 2)
+
+
+@pytest.mark.parametrize("name", ["mlp", "vgg16"])
+def test_models_that_flatten_need_the_size_of_the_image(name):
+    with pytest.raises(ValueError, match="^`input_shape` must have no free"):
+        models.build(name, (None, 32, 3), 2)
+
+
+def test_numbers_of_numpy_make_the_same_model():
+    shape, one = (np.int64(8), np.int32(8), 1), np.uint8(1)
+    made = models.build(
+        "mlp", shape, np.int64(3), width=np.float32(0.5), hidden_layers=one
+    )
+    same = models.build("mlp", (8, 8, 1), 3, width=0.5, hidden_layers=1)
+    assert made.to_json() == same.to_json()
+
+
 @pytest.mark.parametrize("name", ["resnet20", "resnet50_imagenet"])
 def test_a_fully_convolutional_model_takes_an_image_of_one_pixel(name):
     model = models.build(name, (1, 1, 1), 2, width=0.01)

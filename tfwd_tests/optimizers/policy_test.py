@@ -82,7 +82,7 @@ def test_the_schedule_of_the_coefficient_ignores_that_of_the_learning_rate():
         ("SGD", {"momentum": 1.0}, "momentum=1.0"),
         ("SGDW", {"momentum": -0.1}, "momentum=-0.1"),
         ("SGDS", {"dampening": 1.5}, "dampening=1.5"),
-        ("SGD", {"nesterov": True, "momentum": 0}, "momentum=0, damp.*=0.0"),
+        ("SGD", {"nesterov": True, "momentum": 0}, "momentum=0.0, damp.*=0.0"),
         ("Adam", {"beta_1": 1.0}, "beta_1=1.0"),
         ("AMSGradS", {"beta_2": 1.0}, "beta_2=1.0"),
         ("Adai", {"beta_2": 1.5}, "beta_2=1.5"),

@@ -232,7 +232,7 @@ def test_training_takes_the_steps_of_the_schedule(jit_compile):
         ),
         (
             lambda: schedules.Warmup(0.1, -1),
-            r"`steps` must be .* at least 0. Received: steps=-1$",
+            r"`steps` must be .* >= 0. Received: steps=-1$",
         ),
     ],
 )
