@@ -1,5 +1,6 @@
 """What the training functions of both backends share."""
 
+import contextlib
 import functools
 
 import keras
@@ -79,6 +80,42 @@ def is_ready(model, optimizer, force):
             f"Received: {type(model).__name__}.train_step"
         )
     return False
+
+
+def context_of(model, attached, preconditioned):
+    """Returns the context of a step, `preconditioned()` where that is right.
+
+    A step that runs eagerly cannot be taken back when it turns out to
+    differentiate the network twice.
+    """
+    if attached.differentiates_twice or model.run_eagerly:
+        return contextlib.nullcontext()
+    return preconditioned()
+
+
+def retried(attached, make_step):
+    """Returns a compiled step that is made anew without preconditioning.
+
+    That is, if tracing it shows that it differentiates the network twice.
+
+    Args:
+        attached: The `attachment.Attachment`.
+        make_step: Returns a function that is traced at its first call.
+    """
+    step = make_step()
+
+    def take(*arguments):
+        nonlocal step
+        known = attached.differentiates_twice
+        try:
+            return step(*arguments)
+        except Exception:
+            if known or not attached.differentiates_twice:
+                raise
+        step = make_step()
+        return step(*arguments)
+
+    return take
 
 
 def batches(iterator, limit):

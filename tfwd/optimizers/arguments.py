@@ -86,5 +86,5 @@ def check_holds_squares(variables):
             raise ValueError(
                 "Variables must not be float16, which cannot hold squares of "
                 "gradients; the policy 'mixed_float16' keeps them in float32. "
-                f"Received: {variable}"
+                f"Received: {variable.path} of float16"
             )
