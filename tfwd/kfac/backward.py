@@ -20,7 +20,6 @@ from keras import ops
 
 from tfwd.kfac import capture
 
-
 SECOND_DERIVATIVE = (
     "`preconditioned_backward()` must not hold a loss or a model that "
     "differentiates the network; leave it out. Received: a second derivative"

@@ -28,7 +28,7 @@ def install(model, make_train_function):
     """
     object.__setattr__(model, "make_train_function", make_train_function)
     object.__setattr__(model, "train_function", None)
-    if backend.num_workers(model) > 1 and type(model).fit is keras.Model.fit:
+    if backend.num_workers(model) > 1 and _fits_as_keras(model):
         refuse = functools.partial(_refuse_to_fit, model)
         object.__setattr__(model, "fit", refuse)
 
@@ -38,8 +38,14 @@ def remove(model, make_train_function):
     if vars(model).get("make_train_function") is make_train_function:
         object.__delattr__(model, "make_train_function")
         object.__setattr__(model, "train_function", None)
-        if "fit" in vars(model):
+        fit = vars(model).get("fit")
+        if isinstance(fit, functools.partial) and fit.func is _refuse_to_fit:
             object.__delattr__(model, "fit")
+
+
+def _fits_as_keras(model):
+    own = "fit" in vars(model)
+    return not own and type(model).fit is keras.Model.fit
 
 
 def check_one_worker(model):
