@@ -32,6 +32,8 @@ class Attachment:
         variables: The model's trainable variables when it was attached.
         rows_hint: Examples of a batch on one replica, for graphs that were
             traced for batches of any size; None if not known.
+        differentiates_twice: Whether a step was seen to differentiate the
+            network within its loss or its model.
     """
 
     def __init__(self, optimizer, model, loss, blocks):
@@ -39,6 +41,7 @@ class Attachment:
         self.variables = tuple(model.trainable_variables)
         self.blocks = blocks
         self.rows_hint = None
+        self.differentiates_twice = False
         self._optimizer = optimizer
         self._backend = optimizer.backend
         self._loss = loss

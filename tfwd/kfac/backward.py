@@ -9,7 +9,8 @@ A⁻¹ V G⁻¹ = (A⁻¹ aᵀ)(g G⁻¹)
 costs B(n² + m² + nm) multiplications on the right and Bnm + n²m + nm² on the
 left: fewer on the right where the batch is smaller than the layer. The
 gradient V itself is then never formed, so whatever needs it (clipping, L2, the
-KL clip) needs the left side.
+KL clip) needs the left side. So does a second derivative: the layer's variables
+are constants of its first one. It is refused, and `fit` takes the left side.
 """
 
 import math
@@ -19,12 +20,22 @@ from keras import ops
 
 from tfwd.kfac import capture
 
+SECOND_DERIVATIVE = (
+    "`preconditioned_backward()` must not hold a loss or a model that "
+    "differentiates the network; leave it out. Received: a second derivative"
+)
+
 
 def is_cheaper(rows, n, m):
     """Tells whether the factored product needs fewer multiplications."""
     factored = rows * (n * n + m * m + n * m)
     plain = rows * n * m + n * n * m + n * m * m
     return factored < plain
+
+
+def is_forward_mode(error):
+    """Tells whether JAX refused a forward derivative of the rule."""
+    return isinstance(error, TypeError) and "custom_vjp" in str(error)
 
 
 def blocks_done(attached):
@@ -56,6 +67,17 @@ class Listener:
         # By the first call of a layer: U sums over calls as V does, but the
         # two cannot be mixed.
         self._chosen = {}
+        # Whether a gradient was differentiated again.
+        self.refused = False
+
+    def refuse(self):
+        """Refuses a second derivative.
+
+        Raises:
+            ValueError: Always.
+        """
+        self.refused = True
+        raise ValueError(SECOND_DERIVATIVE)
 
     def done(self):
         """Returns the numbers of the layers that were chosen."""
@@ -78,10 +100,10 @@ class Listener:
             ops.convert_to_tensor(self._values.get(id(variable), variable))
             for (variable,) in self._state.inverses_of(number)
         ]
-        return call(block, linear, activation, inputs, inverses)
+        return call(block, linear, activation, inputs, inverses, self.refuse)
 
 
-def call(block, linear, activation, inputs, inverses):
+def call(block, linear, activation, inputs, inverses, refuse):
     """Calls a dense layer whose variables receive U = A⁻¹ V G⁻¹ as gradients.
 
     The layer itself runs with its variables held constant, so the gradient
@@ -95,6 +117,7 @@ def call(block, linear, activation, inputs, inverses):
         activation: What follows.
         inputs: The layer's input.
         inverses: (A⁻¹, G⁻¹).
+        refuse: Called where a gradient is differentiated; must raise.
 
     Returns:
         The layer's output.
@@ -106,7 +129,7 @@ def call(block, linear, activation, inputs, inverses):
         z = linear(inputs)
     operands = [ops.stop_gradient(x) for x in (inputs, *inverses)]
     trained = [values[id(v)] for v in block.variables]
-    return activation(_with_gradient(block, z, trained, operands))
+    return activation(_with_gradient(block, z, trained, operands, refuse))
 
 
 def _suits(block, rows):
@@ -126,7 +149,24 @@ def _rows(inputs, rows_hint):
     return None if None in sizes else math.prod(sizes)
 
 
-def _with_gradient(block, z, trained, operands):
+def _once(tensors, trained, refuse):
+    """Returns the tensors, which must not be differentiated.
+
+    The variables are arguments too: a gradient may depend on them alone.
+    """
+
+    @ops.custom_gradient
+    def identity(*arguments):
+        def grad(*upstreams, upstream=None):
+            del upstreams, upstream
+            refuse()
+
+        return tuple(map(ops.copy, arguments[: len(tensors)])), grad
+
+    return identity(*tensors, *trained)
+
+
+def _with_gradient(block, z, trained, operands, refuse):
     on_tensorflow = keras.backend.backend() == "tensorflow"
 
     @ops.custom_gradient
@@ -147,6 +187,9 @@ def _with_gradient(block, z, trained, operands):
                     block.from_matrix(matrix), trained, strict=True
                 )
             ]
+            g, *updates = _once(
+                [g, *updates], arguments[: len(trained)], refuse
+            )
             if on_tensorflow:
                 return g, *updates, *[None] * len(operands)
             return g, *updates, *map(ops.zeros_like, operands)

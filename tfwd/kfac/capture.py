@@ -79,6 +79,16 @@ def own_trainable_variables(layer):
     return [v for v in layer.trainable_variables if id(v) not in inner]
 
 
+def is_rematerialized(layer):
+    """Tells whether a layer was made in a `keras.RematScope`."""
+    return getattr(layer, "_remat_mode", None) is not None
+
+
+def in_stateless_scope():
+    """Tells whether variables are those of a `StatelessScope`."""
+    return keras.src.backend.in_stateless_scope()
+
+
 def compiled_loss(model):
     """Returns what `compile` was given as the loss, or None."""
     return getattr(model, "loss", None)

@@ -1,5 +1,6 @@
 """What the training functions of both backends share."""
 
+import contextlib
 import functools
 
 import keras
@@ -27,7 +28,7 @@ def install(model, make_train_function):
     """
     object.__setattr__(model, "make_train_function", make_train_function)
     object.__setattr__(model, "train_function", None)
-    if backend.num_workers(model) > 1 and type(model).fit is keras.Model.fit:
+    if backend.num_workers(model) > 1 and _fits_as_keras(model):
         refuse = functools.partial(_refuse_to_fit, model)
         object.__setattr__(model, "fit", refuse)
 
@@ -37,8 +38,14 @@ def remove(model, make_train_function):
     if vars(model).get("make_train_function") is make_train_function:
         object.__delattr__(model, "make_train_function")
         object.__setattr__(model, "train_function", None)
-        if "fit" in vars(model):
+        fit = vars(model).get("fit")
+        if isinstance(fit, functools.partial) and fit.func is _refuse_to_fit:
             object.__delattr__(model, "fit")
+
+
+def _fits_as_keras(model):
+    own = "fit" in vars(model)
+    return not own and type(model).fit is keras.Model.fit
 
 
 def check_one_worker(model):
@@ -79,6 +86,42 @@ def is_ready(model, optimizer, force):
             f"Received: {type(model).__name__}.train_step"
         )
     return False
+
+
+def context_of(model, attached, preconditioned):
+    """Returns the context of a step, `preconditioned()` where that is right.
+
+    A step that runs eagerly cannot be taken back when it turns out to
+    differentiate the network twice.
+    """
+    if attached.differentiates_twice or model.run_eagerly:
+        return contextlib.nullcontext()
+    return preconditioned()
+
+
+def retried(attached, make_step):
+    """Returns a compiled step that is made anew without preconditioning.
+
+    That is, if tracing it shows that it differentiates the network twice.
+
+    Args:
+        attached: The `attachment.Attachment`.
+        make_step: Returns a function that is traced at its first call.
+    """
+    step = make_step()
+
+    def take(*arguments):
+        nonlocal step
+        known = attached.differentiates_twice
+        try:
+            return step(*arguments)
+        except Exception:
+            if known or not attached.differentiates_twice:
+                raise
+        step = make_step()
+        return step(*arguments)
+
+    return take
 
 
 def batches(iterator, limit):

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import keras
 
+from tfwd.kfac import capture
+
 
 def output_gradients(run, vectors_at):
     """Sends vectors back from a model's head to all pre-activations."""
@@ -126,7 +128,7 @@ def compiled(program, variables, strategy):
     run = jax.jit(pure)
 
     def call(*arguments):
-        if keras.src.backend.in_stateless_scope():
+        if capture.in_stateless_scope():
             with full_precision():
                 program(*arguments)
             return

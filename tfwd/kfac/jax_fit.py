@@ -45,13 +45,22 @@ def make_train_function(model, optimizer, force=False):
         return jit(run, donate_argnums=0)
 
     def step(state, data):
-        with optimizer.preconditioned_backward([state[2][i] for i in own]):
+        values = [state[2][i] for i in own]
+        context = fitting.context_of(
+            model,
+            attached,
+            lambda: optimizer.preconditioned_backward(values),
+        )
+        with context:
             return model.train_step(state, data)
 
     def factors(data):
         attached.factor_program(*keras.utils.unpack_x_y_sample_weight(data))
 
-    take_step = jit(step, donate_argnums=0)
+    # JAX keeps traces by function: a new one is traced anew.
+    take_step = fitting.retried(
+        attached, lambda: jit(functools.partial(step), donate_argnums=0)
+    )
     take_factors = stateless(factors)
 
     @functools.cache

@@ -165,11 +165,16 @@ class KFAC(bound.CurvatureOptimizer):
         instead of V; the result is the same. Does nothing with clipping, L2,
         KL clip, accumulation and `damping_mode="eigen"`, which need V. A
         variable with a regularizer, too, keeps its V; a penalty on a kernel by
-        `add_loss` outside the model's call is not seen.
+        `add_loss` outside the model's call is not seen. A gradient with
+        respect to a weight that is taken inside is U, whatever it is for.
 
         Args:
             optimizer_variables: The values of `optimizer.variables` in a
                 stateless (JAX) step.
+
+        Raises:
+            ValueError: If the loss or the model differentiates the network,
+                as a gradient penalty does. `fit` then goes without.
         """
         if not self._backward_may_precondition():
             yield
@@ -179,8 +184,14 @@ class KFAC(bound.CurvatureOptimizer):
             self.curvature_state(),
             self.values_by_id(optimizer_variables),
         )
-        with capture.listening(listener):
-            yield
+        try:
+            with capture.listening(listener):
+                yield
+        except Exception as error:
+            if listener.refused or backward.is_forward_mode(error):
+                self.attachment.differentiates_twice = True
+                raise ValueError(backward.SECOND_DERIVATIVE) from error
+            raise
 
     def step_is_possible(self, gradients):
         """Tells whether there are inverses and all gradients are finite."""

@@ -31,14 +31,17 @@ def make_train_function(model, optimizer, force=False):
     attached.keep_refreshed()
 
     def step(data):
-        with optimizer.preconditioned_backward():
+        context = fitting.context_of(
+            model, attached, optimizer.preconditioned_backward
+        )
+        with context:
             return model.train_step(data)
 
     def factors(data):
         attached.factor_program(*keras.utils.unpack_x_y_sample_weight(data))
 
     # Given a list of one batch, Keras' own step takes no iterator.
-    take_step = model._make_function(step)
+    take_step = fitting.retried(attached, lambda: model._make_function(step))
     take_factors = _on_replicas(model, factors)
 
     def train_batch(data):

@@ -307,3 +307,15 @@ def test_config_round_trip_keeps_every_argument_and_the_registration():
     assert copy.get_config() == config
     assert copy.damping.get_config() == schedule.get_config()
     assert len(config["registration"]["blocks"]) == 2
+
+
+def test_detach_leaves_a_fit_of_the_users_own():
+    model, optimizer = training.mlp(), training.optimizer()
+
+    def own():
+        return "own"
+
+    object.__setattr__(model, "fit", own)
+    optimizer.attach(model)
+    optimizer.detach()
+    assert model.fit is own

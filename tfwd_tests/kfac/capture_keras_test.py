@@ -5,6 +5,8 @@ Keras' `layers/layer.py` and `models/model.py` before changing the expectation.
 """
 
 import inspect
+import pathlib
+import re
 
 import keras
 import numpy as np
@@ -124,3 +126,27 @@ def test_private_names_are_where_they_were():
     assert "super().__call__" in source
     operation = inspect.getsource(keras.Operation.__call__)
     assert "self.call" in operation
+
+
+def test_a_layer_of_a_remat_scope_is_known():
+    with keras.RematScope("full"):
+        inside = layers.Dense(2)
+    assert capture.is_rematerialized(inside)
+    assert not capture.is_rematerialized(layers.Dense(2))
+
+
+def test_a_stateless_scope_is_known():
+    with keras.StatelessScope():
+        assert capture.in_stateless_scope()
+    assert not capture.in_stateless_scope()
+
+
+def test_private_names_stand_in_the_files_that_say_so():
+    folder = pathlib.Path(capture.__file__).parent
+    names = r"keras\.src|_remat_mode|_flatten_layers|_call_has_training_arg"
+    found = [
+        path.relative_to(folder).as_posix()
+        for path in sorted(folder.rglob("*.py"))
+        if re.search(names, path.read_text())
+    ]
+    assert found == ["capture.py"]

@@ -20,6 +20,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfwd.kfac import capture
+
 
 class UnsupportedLayerError(ValueError):
     """A layer that no block covers; the text is the reason."""
@@ -147,7 +149,7 @@ def _check_runs_as_written(layer):
             f"it is quantized to {layer.quantization_mode}"
         )
     # Under jax.checkpoint what a call records is lost.
-    if getattr(layer, "_remat_mode", None) is not None:
+    if capture.is_rematerialized(layer):
         raise UnsupportedLayerError("it is rematerialized")
 
 
