@@ -2,18 +2,27 @@
 
 A layer's curvature is approximated by C ≈ A ⊗ G, as `tfwd.kfac` does it, but
 averaged over the data at fixed weights, without damping and of scale 1. G is
-summed over the layer's positions. The model runs in inference mode by default:
-then the factors do not depend on how examples are batched. In training mode
-batch normalization takes the statistics of each batch, or part of one.
+summed over the layer's positions. Dropout is off. Batch normalization has two
+modes:
+
+* `"training"`: the statistics of each batch (of a replica's part, unless they
+  are synchronized), as in the paper. A kernel before it has no scale then, and
+  C(cθ) = C(θ)/c². The factors depend on how examples are batched, and a last,
+  smaller batch has statistics of its own. A frozen layer keeps its averages.
+* `"inference"`: its moving averages, as for predictions; kernels have a scale.
+
+Both are the same without batch normalization.
 
 References:
     Zhang et al. 2019, sections 4.2.1 and 4.3. The diagnosis of Figure 7 takes
     C at normalized weights, C(θ̂) = ‖θ‖² C(θ) for a layer whose scale has no
-    effect.
+    effect (Equations 13 and 14).
 """
 
+import contextlib
 import dataclasses
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -26,6 +35,7 @@ from tfwd.kfac.blocks import kronecker
 from tfwd.optimizers import arguments
 
 CURVATURES = ("fisher", "gauss_newton")
+MODES = ("training", "inference")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +94,7 @@ class KroneckerFactors:
         curvature: "fisher" or "gauss_newton".
         estimation: "exact", one backpropagation per output and prediction, or
             "sampled", one per example.
-        training: Whether the model runs in training mode.
+        mode: "training" or "inference", of batch normalization.
         seed: Of the sampled vectors, a function of it and the number of the
             example.
 
@@ -98,19 +108,25 @@ class KroneckerFactors:
         head,
         curvature="fisher",
         estimation="exact",
-        training=False,
+        mode="inference",
         seed=0,
     ):
         arguments.check_choice("curvature", curvature, CURVATURES)
         arguments.check_choice(
             "estimation", estimation, curvature_lib.ESTIMATIONS
         )
+        arguments.check_choice("mode", mode, MODES)
         self._model = model
         self._head = head
         self._curvature = curvature_lib.Curvature(
             curvature, estimation, 1.0, seed
         )
-        self._training = training
+        normalizations = [
+            layer
+            for layer in capture.layers_of(model)
+            if isinstance(layer, keras.layers.BatchNormalization)
+        ]
+        self._normalizations = normalizations if mode == "training" else []
         blocks, _ = registration.of_model(model, "sgd", "factored")
         by_kernel = {
             id(block.variables[0]): block
@@ -137,23 +153,28 @@ class KroneckerFactors:
         del labels
         blocks = list(self._blocks.values())
         owner = object()
-        for block in blocks:
-            capture.install(block.layer, owner)
+        hooked = [*(block.layer for block in blocks), *self._normalizations]
+        for layer in hooked:
+            capture.install(layer, owner)
+        in_mode = contextlib.nullcontext()
+        if self._normalizations:
+            in_mode = capture.batch_statistics()
         try:
-            estimates = curvature_lib.estimate(
-                backends.kfac,
-                self._curvature,
-                self._model,
-                self._head,
-                blocks,
-                inputs,
-                sample_weight=weights,
-                first_example=first_example,
-                training=self._training,
-            )
+            with in_mode:
+                estimates = curvature_lib.estimate(
+                    backends.kfac,
+                    self._curvature,
+                    self._model,
+                    self._head,
+                    blocks,
+                    inputs,
+                    sample_weight=weights,
+                    first_example=first_example,
+                    training=False,
+                )
         finally:
-            for block in blocks:
-                capture.remove(block.layer, owner)
+            for layer in hooked:
+                capture.remove(layer, owner)
         # An estimate is a mean over all replicas: A over what weights leave,
         # G over all examples. The local share of its count makes it a sum.
         kept = ops.sum(weights)

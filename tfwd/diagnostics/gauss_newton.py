@@ -58,4 +58,5 @@ def along_weights(model, inputs, head, variables=None):
             outputs.logits(model, inputs, head, replaced)
         )
 
-    return backends.current.derivative(scaled, dtype)
+    z, tangent = backends.current.derivative(scaled, dtype)
+    return z, outputs.undefined_where_not_finite(tangent, z)

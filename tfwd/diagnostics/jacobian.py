@@ -68,7 +68,10 @@ def squared_norms(
         batch, *sizes = ops.shape(z)
         return ops.reshape(z, (batch, math.prod(sizes)))
 
+    values_at_inputs = []
+
     def cotangents(values):
+        values_at_inputs.append(values)
         batch, size = ops.shape(values)
         if projections is None:
             return ops.eye(size, dtype=values.dtype)[None]
@@ -80,7 +83,9 @@ def squared_norms(
         return ops.cast(signs, values.dtype)
 
     total = backends.current.squared_pullbacks(flat, tensor, cotangents)
-    return total / (projections or 1)
+    return outputs.undefined_where_not_finite(
+        total / (projections or 1), tensor, *values_at_inputs
+    )
 
 
 def check(head, projections, of):

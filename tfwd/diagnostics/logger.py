@@ -6,6 +6,7 @@ import time
 import keras
 from keras import ops
 
+from tfwd.diagnostics import curvature
 from tfwd.diagnostics import mechanisms
 from tfwd.diagnostics import streaming
 from tfwd.diagnostics import table
@@ -31,6 +32,7 @@ class MechanismLogger(keras.callbacks.Callback):
         examples: How many of the first examples of `data` are used.
         projections: As in `Mechanisms`.
         loss: As in `Mechanisms`; the compiled one by default.
+        mode: As in `Mechanisms`.
         tensorboard: None, or a folder for TensorBoard scalars.
         picture: Whether to draw mechanisms.png at the end.
         seed: Of what is sampled.
@@ -63,6 +65,7 @@ class MechanismLogger(keras.callbacks.Callback):
         examples=1000,
         projections=1,
         loss=None,
+        mode="training",
         tensorboard=None,
         picture=True,
         seed=0,
@@ -72,6 +75,7 @@ class MechanismLogger(keras.callbacks.Callback):
         examples = arguments.check_whole("examples", examples, 1)
         mechanisms.check_names("diagnostics", diagnostics)
         mechanisms.check_projections(projections)
+        arguments.check_choice("mode", mode, curvature.MODES)
         seed = arguments.check_whole("seed", seed, 0)
         picture = arguments.check_boolean("picture", picture)
         if tensorboard is not None:
@@ -86,7 +90,12 @@ class MechanismLogger(keras.callbacks.Callback):
         self._batches = _first_batches(data, examples)
         self._every = every
         self._make = lambda model: mechanisms.Mechanisms(
-            model, diagnostics, loss=loss, projections=projections, seed=seed
+            model,
+            diagnostics,
+            loss=loss,
+            projections=projections,
+            mode=mode,
+            seed=seed,
         )
         self._tensorboard = tensorboard
         self._picture = picture

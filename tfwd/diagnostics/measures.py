@@ -114,7 +114,14 @@ def fisher_rao_norm(model, data, *, loss=None, labels=False, batch_size=250):
 
 
 def kfac_gauss_newton_norm(
-    model, data, *, loss=None, estimation="exact", seed=0, batch_size=250
+    model,
+    data,
+    *,
+    loss=None,
+    estimation="exact",
+    mode="inference",
+    seed=0,
+    batch_size=250,
 ):
     """Returns {layer: tr(Wᵀ A W G)}, whose sum is the K-FAC norm θᵀGθ.
 
@@ -123,6 +130,7 @@ def kfac_gauss_newton_norm(
         data: See above; labels are not read.
         loss: A Keras loss, which tells logits from probabilities.
         estimation: "exact" or "sampled".
+        mode: "inference" or "training", of batch normalization.
         seed: Of the sampled vectors.
         batch_size: Examples per batch of arrays.
 
@@ -130,7 +138,7 @@ def kfac_gauss_newton_norm(
         Zhang et al. 2019, section 4.2.1. See `tfwd.diagnostics.curvature`.
     """
     layers = _factors(
-        model, data, "gauss_newton", loss, estimation, seed, batch_size
+        model, data, "gauss_newton", loss, estimation, mode, seed, batch_size
     )
     return {layer.name: curvature_lib.kfac_norm(layer) for layer in layers}
 
@@ -142,6 +150,7 @@ def curvature_traces(
     curvature="fisher",
     loss=None,
     estimation="exact",
+    mode="training",
     seed=0,
     batch_size=250,
 ):
@@ -153,14 +162,18 @@ def curvature_traces(
         curvature: "fisher" or "gauss_newton".
         loss: A Keras loss.
         estimation: "exact" or "sampled".
-        seed: Of the sampled vectors.
+        mode: "training", where batch normalization takes the statistics of
+            each batch and so leaves a kernel before it no scale, or
+            "inference".
+        seed: Of the sampled vectors, and of the signs that part the examples
+            of a batch in mode "training".
         batch_size: Examples per batch of arrays.
 
     References:
         Zhang et al. 2019, Figure 7. See `tfwd.diagnostics.curvature`.
     """
     layers = _factors(
-        model, data, curvature, loss, estimation, seed, batch_size
+        model, data, curvature, loss, estimation, mode, seed, batch_size
     )
     return {
         layer.name: curvature_lib.normalized_trace(layer) for layer in layers
@@ -212,13 +225,14 @@ def _mean(model, values, batches):
     return estimates.of_sums(*sums["value"])
 
 
-def _factors(model, data, curvature, loss, estimation, seed, batch_size):
+def _factors(model, data, curvature, loss, estimation, mode, seed, batch_size):
     factors = curvature_lib.KroneckerFactors(
         model,
         outputs.head_of(model, loss),
         curvature,
         estimation,
-        seed=arguments.check_whole("seed", seed, 0),
+        mode,
+        arguments.check_whole("seed", seed, 0),
     )
     sums = streaming.Sums(factors.statistics, model).over(
         streaming.batches_of(data, batch_size)

@@ -9,8 +9,9 @@
 | `damping`                 | λ‖θ‖² per layer, and over the mean eigenvalue   |
 
 with θ̂ = θ/‖θ‖ of one layer. Zhang et al. 2019 find that decay raises the
-effective learning rate of first-order optimizers, makes the Jacobian of K-FAC-G
-smaller, and lowers the effective damping of K-FAC-F.
+effective learning rate of first-order optimizers, with batch normalization;
+makes the Jacobian of K-FAC-G smaller, without it; and lowers the effective
+damping of K-FAC-F, with it.
 """
 
 import collections.abc
@@ -75,7 +76,10 @@ def check_projections(projections):
 class Mechanisms:
     """Measures a model as often as asked, with one compiled program.
 
-    All diagnostics are of the model in inference mode. What is sampled is
+    All diagnostics are of the model in inference mode, but for factors, their
+    traces and K-FAC's norm, which batch normalization enters as `mode` says. An
+    equivalent kernel before it has equal traces in mode `"training"` alone:
+    give large batches of one size then. What is sampled is
     sampled alike in every measurement, so that two of them differ by the
     weights alone.
 
@@ -88,6 +92,9 @@ class Mechanisms:
             backpropagation; None for its exact norm, one per output.
         estimation: `"sampled"` or `"exact"`, of the factors behind traces and
             K-FAC's norm: one backpropagation per example, or one per output.
+        mode: `"training"`, batch normalization by the statistics of each batch
+            as in the paper, or `"inference"`; of the factors. See
+            `tfwd.diagnostics.curvature`.
         seed: Of what is sampled.
 
     Raises:
@@ -111,6 +118,7 @@ class Mechanisms:
         loss=None,
         projections=1,
         estimation="sampled",
+        mode="training",
         seed=0,
     ):
         arguments.check_model("model", model)
@@ -119,6 +127,7 @@ class Mechanisms:
         arguments.check_choice(
             "estimation", estimation, curvature_lib.ESTIMATIONS
         )
+        arguments.check_choice("mode", mode, curvature.MODES)
         seed = arguments.check_whole("seed", seed, 0)
         self._model = model
         self._names = tuple(names)
@@ -130,7 +139,7 @@ class Mechanisms:
             self._head = outputs.head_of(model, loss)
             self._factors = {
                 kind: curvature.KroneckerFactors(
-                    model, self._head, kind, estimation, seed=seed
+                    model, self._head, kind, estimation, mode, seed
                 )
                 for kind in curvature.CURVATURES
                 if kind in names

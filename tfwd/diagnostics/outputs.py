@@ -129,6 +129,25 @@ def probabilities(z, head):
     return dataclasses.replace(head, from_logits=True).probabilities(z)
 
 
+def undefined_where_not_finite(values, *tensors):
+    """Returns values of the examples, NaN where a tensor is not finite.
+
+    The derivative of a ReLU at NaN is 0, which would make a plausible number
+    of it.
+
+    Args:
+        values: [batch, ...].
+        tensors: Of the same examples, [batch, ...].
+    """
+    is_finite = ops.ones(ops.shape(values)[:1], dtype="bool")
+    for tensor in tensors:
+        axes = tuple(range(1, len(tensor.shape)))
+        each = ops.all(ops.isfinite(tensor), axis=axes)
+        is_finite = ops.logical_and(is_finite, each)
+    is_finite = ops.reshape(is_finite, (-1, *[1] * (len(values.shape) - 1)))
+    return ops.where(is_finite, values, math.nan)
+
+
 def with_predictions(z):
     """Returns [batch, ..., outputs] as [batch, predictions, outputs]."""
     size, *positions, outputs = ops.shape(z)

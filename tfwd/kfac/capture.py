@@ -53,6 +53,26 @@ def listening(listener):
         _local.listener = before
 
 
+@contextlib.contextmanager
+def batch_statistics():
+    """Lets hooked batch normalizations use the statistics of the batch.
+
+    In this thread, whatever mode the model is called in, so that dropout may
+    stay off. A frozen layer keeps to its moving averages, as in training.
+    """
+    before = uses_batch_statistics()
+    _local.batch_statistics = True
+    try:
+        yield
+    finally:
+        _local.batch_statistics = before
+
+
+def uses_batch_statistics():
+    """Returns whether `batch_statistics` is in force in this thread."""
+    return getattr(_local, "batch_statistics", False)
+
+
 def listener_now():
     """Returns who listens in this thread, or None."""
     return getattr(_local, "listener", None)
@@ -122,6 +142,10 @@ class _Hook:
 
     # The parameter's name is that of Keras: `layer(inputs=x)` is legal.
     def __call__(self, inputs, *args, **kwargs):
+        if uses_batch_statistics() and isinstance(
+            self._layer, keras.layers.BatchNormalization
+        ):
+            kwargs["training"] = True
         listener = listener_now()
         if listener is None:
             return self._call(inputs, *args, **kwargs)

@@ -20,6 +20,7 @@ import math
 import keras
 from keras import ops
 
+from tfwd.kfac import capture
 from tfwd.kfac import noise
 from tfwd.kfac import recording
 from tfwd.kfac.blocks import base
@@ -121,6 +122,14 @@ def estimate(
     def vectors_at(tensor, recorded):
         z = _with_predictions(ops.cast(tensor, dtype))
         vectors = _vectors(backend, curvature, head, z, draw, targets)
+        if curvature.estimation == "exact" and (
+            training or capture.uses_batch_statistics()
+        ):
+            # Batch normalization lets every example's output depend on all of
+            # them. Signs of the examples take their products out; alone, the
+            # vectors of one output for all of them would even cancel.
+            signs = noise.signs(*draw, 1)[..., None]
+            vectors = [ops.cast(signs, v.dtype) * v for v in vectors]
         factor = curvature.scale**0.5 * _mask(recorded.output_mask, z)
         if sample_weight is not None:
             factor = factor * ops.sqrt(sample_weight)
