@@ -1,9 +1,13 @@
 """The presets choose exactly these variables of real layers."""
 
+import collections
+import csv
+
 import pytest
 
 from tfwd.optimizers import presets
 from tfwd_tests.optimizers import networks
+from tfwd_tests.optimizers import record_backbones
 
 
 @pytest.mark.parametrize(
@@ -47,3 +51,88 @@ def test_preset_excludes_exactly_these_paths(preset, paths):
 )
 def test_a_norm_is_known_by_a_whole_word_of_its_layer_s_name(path, is_norm):
     assert presets.PRESETS["@norm"](path, (3,)) == is_norm
+
+
+def recorded():
+    """Returns {backbone: its (path, rank, role)}."""
+    found = collections.defaultdict(list)
+    with record_backbones.PATH.open() as file:
+        for row in csv.DictReader(file):
+            variable = (row["path"], int(row["rank"]), row["role"])
+            found[row["backbone"]].append(variable)
+    return found
+
+
+RECORDED = recorded()
+
+
+def test_many_backbones_are_recorded():
+    assert len(RECORDED) >= 40
+    roles = {role for rows in RECORDED.values() for _, _, role in rows}
+    assert roles == {"kernel", "bias", "norm", "embedding", "vector"}
+
+
+@pytest.mark.parametrize("backbone", RECORDED)
+def test_presets_choose_by_path_what_the_layers_classes_say(backbone):
+    for path, rank, role in RECORDED[backbone]:
+        chosen = {
+            name for name, is_in in presets.PRESETS.items()
+            if is_in(path, (2,) * rank)
+        }  # fmt: skip
+        if role == "kernel":
+            assert chosen == set(), path
+            continue
+        assert "@standard" in chosen, path
+        if role != "vector":
+            assert f"@{role}" in chosen, path
+        if role in ("norm", "vector"):
+            assert "@embedding" not in chosen, path
+
+
+@pytest.mark.parametrize(
+    ("path", "rank", "preset"),
+    [
+        ("vit/cls_token", 3, "@embedding"),
+        ("vit/dist_token", 3, "@embedding"),
+        ("dino/register_tokens", 3, "@embedding"),
+        ("mae/mask_token", 3, "@embedding"),
+        ("blip/query_tokens", 3, "@embedding"),
+        ("detr/object_queries", 2, "@embedding"),
+        ("perceiver/latents", 2, "@embedding"),
+        ("vit/pos_embed", 3, "@embedding"),
+        ("vit/absolute_pos_embed", 3, "@embedding"),
+        ("swin/attn/relative_position_bias_table", 2, "@embedding"),
+        ("beit/attn/relative_position_bias", 3, "@embedding"),
+        ("t5/relative_attention_bias/embeddings", 2, "@embedding"),
+        ("sam/attn/rel_pos_h", 2, "@embedding"),
+        ("gpt/wte/weight", 2, "@embedding"),
+        ("llama/embed_tokens/weight", 2, "@embedding"),
+        ("bert/token_embedding/embeddings", 2, "@embedding"),
+        ("transformer/positional_encoding", 2, "@embedding"),
+        ("blocks_0/ls1/gamma", 3, "@norm"),
+        ("convnext/layer_scale/gamma", 4, "@norm"),
+        ("cait/gamma_1", 3, "@norm"),
+        ("block/layer_scale_1", 3, "@norm"),
+        ("beit/lambda_2", 2, "@norm"),
+        ("stage/p_re_lu/alpha", 3, "@standard"),
+        ("vit/patch_embed/proj/kernel", 4, None),
+        ("vit/patch_embedding/kernel", 4, None),
+        ("vit/patch_embed/weight", 2, None),
+        ("gpt_neox/embed_out/kernel", 2, None),
+        ("gpt_neox/embed_out/weight", 2, None),
+        ("bert/token_embedding/reverse_embeddings", 2, None),
+        ("albert/embeddings_project/kernel", 2, None),
+        ("embed_dense/kernel", 2, None),
+        ("t5/lm_head/kernel", 2, None),
+        ("attention/query/kernel", 3, None),
+        ("conv/depthwise_kernel", 4, None),
+        ("lstm/lstm_cell/recurrent_kernel", 2, None),
+    ],
+)
+def test_common_names_are_of_their_role(path, rank, preset):
+    shape = (2,) * rank
+    if preset is None:
+        assert not any(f(path, shape) for f in presets.PRESETS.values())
+    else:
+        assert presets.PRESETS[preset](path, shape)
+        assert presets.PRESETS["@standard"](path, shape)
