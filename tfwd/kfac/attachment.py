@@ -91,13 +91,31 @@ class Attachment:
             )
         return heads.of_loss(loss)
 
+    def check_dense(self, inputs):
+        """Checks that inputs are dense; a functional model makes them so.
+
+        Raises:
+            ValueError: If a tensor is sparse or ragged.
+        """
+        if getattr(self.model, "inputs", None) is not None:
+            return
+        for tensor in keras.tree.flatten(inputs):
+            if not self._backend.is_dense(tensor):
+                raise ValueError(
+                    "`inputs` must be dense with KFAC, which needs every row "
+                    "of a layer's input. Received: a "
+                    f"{type(tensor).__name__}"
+                )
+
     def update_factors(self, inputs, targets, sample_weight):
         """Runs `factor_program`, compiled if called eagerly."""
+        self.check_dense(inputs)
         run = self._compiled("factors", self.factor_program)
         run(inputs, targets, sample_weight)
 
     def average_factors(self, inputs, targets, sample_weight, count, step):
         """Runs `average_program`, compiled if called eagerly."""
+        self.check_dense(inputs)
         run = self._compiled("average", self.average_program)
         run(
             inputs,

@@ -190,6 +190,14 @@ class CurvatureOptimizer(base.Optimizer):
             failures.Failures(self.add_variable, self.skipped_steps),
         )
 
+    def check_variables(self, variables):
+        """Checks that these are the variables it was built for.
+
+        Raises:
+            ValueError: If they are others.
+        """
+        self._check_same_variables(self.model_variables(), variables)
+
     @property
     def attachment(self):
         """The `attachment.Attachment` to a model.
@@ -382,9 +390,15 @@ class CurvatureOptimizer(base.Optimizer):
 
     def _check_same_variables(self, known, variables):
         if [id(v) for v in known] != [id(v) for v in variables]:
+            changes = ""
+            if self._attached is not None:
+                layers = [block.layer for block in self._attached.blocks]
+                changes = registration.changes_of(layers)
             raise ValueError(
                 "KFAC must be attached to the model that it trains, after the "
-                "last change of its layers and of `trainable`; once built, "
+                "last change of its layers and of `trainable`, and train all "
+                "of it, not a part as in a `MultiOptimizer`; once built, "
                 "another model needs a new optimizer. Received: "
                 f"{len(variables)} variables, not the {len(known)} it knows"
+                f"{f' ({changes})' if changes else ''}"
             )

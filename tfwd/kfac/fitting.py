@@ -72,11 +72,15 @@ def is_ready(model, optimizer, force):
     """Tells whether there is nothing to make: it is, or Keras has made it.
 
     Raises:
-        ValueError: If the model has a `train_step` of its own.
+        ValueError: If the model has a `train_step` of its own, other variables
+            than the optimizer, or the optimizer stands in a `MultiOptimizer`.
     """
     if model.train_function is not None and not force:
         return True
-    if unwrapped(getattr(model, "optimizer", None)) is not optimizer:
+    compiled = unwrapped(getattr(model, "optimizer", None))
+    if isinstance(compiled, keras.optimizers.MultiOptimizer):
+        _check_is_not_in(compiled, optimizer, model)
+    if compiled is not optimizer:
         type(model).make_train_function(model, force)
         return True
     if type(model).train_step is not keras.Model.train_step:
@@ -85,7 +89,21 @@ def is_ready(model, optimizer, force):
             "calls `update_factors` and `update_inverses`. "
             f"Received: {type(model).__name__}.train_step"
         )
+    if optimizer.built:
+        optimizer.check_variables(model.trainable_variables)
     return False
+
+
+def _check_is_not_in(compiled, optimizer, model):
+    if not compiled.built:
+        with backend.scope_of(optimizer.strategy):
+            compiled.build(model.trainable_variables)
+    if any(each is optimizer for each in compiled.optimizers):
+        raise ValueError(
+            "KFAC must not stand in a `MultiOptimizer`, which makes no factors "
+            "and no inverses; on_unsupported='sgd' moves other layers. "
+            f"Received: {type(compiled).__name__} with {optimizer.name}"
+        )
 
 
 def context_of(model, attached, preconditioned):

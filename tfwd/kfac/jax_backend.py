@@ -9,6 +9,7 @@ import contextlib
 import jax
 import jax.numpy as jnp
 import keras
+from jax.experimental import sparse
 
 from tfwd.kfac import capture
 
@@ -95,6 +96,11 @@ def computed_by(owner, compute, like):
 def full_precision():
     """No TensorFloat-32 or bfloat16 in products traced inside."""
     return jax.default_matmul_precision("highest")
+
+
+def is_dense(tensor):
+    """Returns whether an array is not sparse."""
+    return not isinstance(tensor, sparse.JAXSparse)
 
 
 def strategy_in_force():

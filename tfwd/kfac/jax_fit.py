@@ -77,6 +77,8 @@ def make_train_function(model, optimizer, force=False):
         trainable, non_trainable, values, metrics = state
         with jax_backend.full_precision():
             if work.factors:
+                inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+                attached.check_dense(inputs)
                 values = take_factors(values, trainable, non_trainable, data)
             if work.inverses:
                 run = take_inverses(work.inverses)

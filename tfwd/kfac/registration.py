@@ -3,9 +3,12 @@
 import dataclasses
 import math
 
+import keras
+
 from tfwd.kfac import blocks as blocks_lib
 from tfwd.kfac import capture
 from tfwd.kfac import inverses
+from tfwd.kfac.blocks import base
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,8 +113,9 @@ def of_model(model, on_unsupported, damping_mode):
 
     Raises:
         ValueError: If a trainable variable has no block, or two, and
-            `on_unsupported` is "error".
+            `on_unsupported` is "error", or an input is sparse or ragged.
     """
+    _check_dense_inputs(model)
     positions = {id(v): i for i, v in enumerate(model.trainable_variables)}
     found, reasons = [], {}
     for layer in capture.layers_of(model):
@@ -169,6 +173,20 @@ def of_model(model, on_unsupported, damping_mode):
     return kept, Report(records, uncovered, damping_mode)
 
 
+def changes_of(layers):
+    """Returns a line on layers that run as others than they were made.
+
+    Empty if there is none: no adapter (LoRA) and no quantization.
+    """
+    reasons = []
+    for layer in layers:
+        try:
+            base.check_runs_as_written(layer)
+        except base.UnsupportedLayerError as error:
+            reasons.append(f"{layer.name}: {error}")
+    return ", ".join(reasons)
+
+
 def as_config(report):
     """Returns a report as a config holds it."""
     return {
@@ -218,6 +236,16 @@ def check_same(saved, found):
         f"model. Received: {len(found.records)} blocks, of which differ: "
         f"{', '.join(f'{r.layer} ({r.kind})' for r in unlike)}"
     )
+
+
+def _check_dense_inputs(model):
+    for tensor in keras.tree.flatten(getattr(model, "inputs", None)):
+        kinds = [k for k in ("sparse", "ragged") if getattr(tensor, k, False)]
+        if kinds:
+            raise ValueError(
+                "KFAC needs a model with dense inputs. Received: "
+                f"{tensor.name}, which is {kinds[0]}"
+            )
 
 
 def _size(shape):

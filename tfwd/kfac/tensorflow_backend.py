@@ -148,6 +148,11 @@ def full_precision():
         tf32.enable_tensor_float_32_execution(enabled)
 
 
+def is_dense(tensor):
+    """Returns whether a tensor is neither sparse nor ragged."""
+    return not isinstance(tensor, (tf.SparseTensor, tf.RaggedTensor))
+
+
 def strategy_in_force():
     """Returns the strategy in whose scope the caller is."""
     return tf.distribute.get_strategy()

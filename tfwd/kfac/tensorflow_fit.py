@@ -55,6 +55,7 @@ def make_train_function(model, optimizer, force=False):
 
     def do(work, data):
         if work.factors:
+            attached.check_dense(keras.utils.unpack_x_y_sample_weight(data)[0])
             with tensorflow_backend.full_precision():
                 take_factors(data)
         if work.inverses:

@@ -74,7 +74,7 @@ class Block(abc.ABC):
             raise ValueError(
                 f"`layer` must be built. Received: layer={layer.name}"
             )
-        _check_runs_as_written(layer)
+        check_runs_as_written(layer)
         self.layer = layer
         self.variables = self._trainable_variables()
         dtypes = {
@@ -141,7 +141,8 @@ class Block(abc.ABC):
         return self._cast(ops.shape(calls[0].gradients[0])[0])
 
 
-def _check_runs_as_written(layer):
+def check_runs_as_written(layer):
+    """Raises `UnsupportedLayerError` if a call is not the layer's own."""
     if getattr(layer, "lora_enabled", False):
         raise UnsupportedLayerError("LoRA is enabled")
     if getattr(layer, "quantization_mode", None) is not None:
