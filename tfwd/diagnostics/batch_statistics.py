@@ -90,7 +90,6 @@ class _Hook:
 
     def __init__(self, layer):
         self.owners = set()
-        self._layer = layer
         self._call = layer.call
         self.before = vars(layer).get("call")
         functools.update_wrapper(self, self._call)
@@ -107,15 +106,9 @@ class _Hook:
         # is kept for batches that are filled up.
         return ops.cond(
             ops.all(weights != 0),
-            lambda: self._without_updates(inputs, None),
-            lambda: self._without_updates(inputs, kept),
+            lambda: self._call(inputs, training=True),
+            lambda: self._call(inputs, training=True, mask=kept),
         )
-
-    def _without_updates(self, inputs, mask):
-        # Moving averages made in a branch must not leave it.
-        values = [(v, v.value) for v in self._layer.variables]
-        with keras.StatelessScope(values):
-            return self._call(inputs, training=True, mask=mask)
 
 
 def _install(layer):
