@@ -2,9 +2,9 @@
 
 A layer's curvature is approximated by C ≈ A ⊗ G, as `tfwd.kfac` does it, but
 averaged over the data at fixed weights, without damping and of scale 1. G is
-summed over the layer's positions. Where batch normalization undoes the scale of
-a kernel it takes statistics of each batch, and factors depend on how examples
-are batched; all else runs in inference mode. See `batch_statistics`.
+summed over the layer's positions. The model runs in inference mode by default:
+then the factors do not depend on how examples are batched. In training mode
+batch normalization takes the statistics of each batch, or part of one.
 
 References:
     Zhang et al. 2019, sections 4.2.1 and 4.3. The diagnosis of Figure 7 takes
@@ -12,14 +12,12 @@ References:
     effect.
 """
 
-import contextlib
 import dataclasses
 
 import numpy as np
 from keras import ops
 
 from tfwd.diagnostics import backends
-from tfwd.diagnostics import batch_statistics
 from tfwd.diagnostics import weight_layers
 from tfwd.kfac import capture
 from tfwd.kfac import curvature as curvature_lib
@@ -86,7 +84,7 @@ class KroneckerFactors:
         curvature: "fisher" or "gauss_newton".
         estimation: "exact", one backpropagation per output and prediction, or
             "sampled", one per example.
-        mode: Out of `batch_statistics.MODES`: what batch normalization takes.
+        training: Whether the model runs in training mode.
         seed: Of the sampled vectors, a function of it and the number of the
             example.
 
@@ -100,7 +98,7 @@ class KroneckerFactors:
         head,
         curvature="fisher",
         estimation="exact",
-        mode="auto",
+        training=False,
         seed=0,
     ):
         arguments.check_choice("curvature", curvature, CURVATURES)
@@ -112,7 +110,7 @@ class KroneckerFactors:
         self._curvature = curvature_lib.Curvature(
             curvature, estimation, 1.0, seed
         )
-        self._of_batch = batch_statistics.wanted(model, mode)
+        self._training = training
         blocks, _ = registration.of_model(model, "sgd", "factored")
         by_kernel = {
             id(block.variables[0]): block
@@ -141,22 +139,18 @@ class KroneckerFactors:
         owner = object()
         for block in blocks:
             capture.install(block.layer, owner)
-        statistics = contextlib.nullcontext()
-        if self._of_batch:
-            statistics = batch_statistics.used(self._model, weights)
         try:
-            with statistics:
-                estimates = curvature_lib.estimate(
-                    backends.kfac,
-                    self._curvature,
-                    self._model,
-                    self._head,
-                    blocks,
-                    inputs,
-                    sample_weight=weights,
-                    first_example=first_example,
-                    training=False,
-                )
+            estimates = curvature_lib.estimate(
+                backends.kfac,
+                self._curvature,
+                self._model,
+                self._head,
+                blocks,
+                inputs,
+                sample_weight=weights,
+                first_example=first_example,
+                training=self._training,
+            )
         finally:
             for block in blocks:
                 capture.remove(block.layer, owner)

@@ -7,7 +7,6 @@ import time
 import keras
 from keras import ops
 
-from tfwd.diagnostics import batch_statistics
 from tfwd.diagnostics import mechanisms
 from tfwd.diagnostics import streaming
 from tfwd.diagnostics import table
@@ -36,7 +35,6 @@ class MechanismLogger(keras.callbacks.Callback):
         tensorboard: None, or a folder for TensorBoard scalars.
         picture: Whether to draw mechanisms.png at the end.
         seed: Of what is sampled.
-        mode: As in `Mechanisms`.
 
     Attributes:
         rows: The rows of diagnostics.csv so far.
@@ -69,14 +67,12 @@ class MechanismLogger(keras.callbacks.Callback):
         tensorboard=None,
         picture=True,
         seed=0,
-        mode="auto",
     ):
         super().__init__()
         arguments.check_whole("every", every, 1)
         arguments.check_whole("examples", examples, 1)
         mechanisms.check_names("diagnostics", diagnostics)
         mechanisms.check_projections(projections)
-        arguments.check_choice("mode", mode, batch_statistics.MODES)
         arguments.check_whole("seed", seed, 0)
         if tensorboard is not None and keras.backend.backend() != "tensorflow":
             raise ValueError(
@@ -88,12 +84,7 @@ class MechanismLogger(keras.callbacks.Callback):
         self._batches = _first_batches(data, examples)
         self._every = every
         self._make = lambda model: mechanisms.Mechanisms(
-            model,
-            diagnostics,
-            loss=loss,
-            projections=projections,
-            seed=seed,
-            mode=mode,
+            model, diagnostics, loss=loss, projections=projections, seed=seed
         )
         self._tensorboard = tensorboard
         self._picture = picture

@@ -107,14 +107,7 @@ def fisher_rao_norm(model, data, *, loss=None, labels=False, batch_size=250):
 
 
 def kfac_gauss_newton_norm(
-    model,
-    data,
-    *,
-    loss=None,
-    estimation="exact",
-    seed=0,
-    batch_size=250,
-    mode="auto",
+    model, data, *, loss=None, estimation="exact", seed=0, batch_size=250
 ):
     """Returns {layer: tr(Wᵀ A W G)}, whose sum is the K-FAC norm θᵀGθ.
 
@@ -124,17 +117,13 @@ def kfac_gauss_newton_norm(
         loss: A Keras loss, which tells logits from probabilities.
         estimation: "exact" or "sampled".
         seed: Of the sampled vectors.
-        batch_size: Examples per batch of arrays, on which statistics of the
-            batch depend.
-        mode: "training": batch normalization takes statistics of the batch;
-            "inference": its moving averages; "auto": "training" if that undoes
-            the scale of a kernel. See `tfwd.diagnostics.batch_statistics`.
+        batch_size: Examples per batch of arrays.
 
     References:
         Zhang et al. 2019, section 4.2.1. See `tfwd.diagnostics.curvature`.
     """
     layers = _factors(
-        model, data, "gauss_newton", loss, estimation, seed, batch_size, mode
+        model, data, "gauss_newton", loss, estimation, seed, batch_size
     )
     return {layer.name: curvature_lib.kfac_norm(layer) for layer in layers}
 
@@ -148,7 +137,6 @@ def curvature_traces(
     estimation="exact",
     seed=0,
     batch_size=250,
-    mode="auto",
 ):
     """Returns {layer: tr C(θ̂)}, of the curvature at normalized kernels.
 
@@ -159,17 +147,13 @@ def curvature_traces(
         loss: A Keras loss.
         estimation: "exact" or "sampled".
         seed: Of the sampled vectors.
-        batch_size: Examples per batch of arrays, on which statistics of the
-            batch depend.
-        mode: "training": batch normalization takes statistics of the batch;
-            "inference": its moving averages; "auto": "training" if that undoes
-            the scale of a kernel. See `tfwd.diagnostics.batch_statistics`.
+        batch_size: Examples per batch of arrays.
 
     References:
         Zhang et al. 2019, Figure 7. See `tfwd.diagnostics.curvature`.
     """
     layers = _factors(
-        model, data, curvature, loss, estimation, seed, batch_size, mode
+        model, data, curvature, loss, estimation, seed, batch_size
     )
     return {
         layer.name: curvature_lib.normalized_trace(layer) for layer in layers
@@ -224,14 +208,13 @@ def _mean(model, values, data, batch_size):
     return estimates.of_sums(*sums["value"])
 
 
-def _factors(model, data, curvature, loss, estimation, seed, batch_size, mode):
+def _factors(model, data, curvature, loss, estimation, seed, batch_size):
     factors = curvature_lib.KroneckerFactors(
         model,
         outputs.head_of(model, loss),
         curvature,
         estimation,
-        mode,
-        seed,
+        seed=seed,
     )
     sums = streaming.Sums(factors.statistics, model).over(
         streaming.batches_of(data, batch_size)

@@ -9,9 +9,8 @@
 | `damping`                 | λ‖θ‖² per layer, and over the mean eigenvalue   |
 
 with θ̂ = θ/‖θ‖ of one layer. Zhang et al. 2019 find that decay raises the
-effective learning rate of first-order optimizers with batch normalization,
-makes the Jacobian of K-FAC smaller without it, and lowers the effective
-damping of K-FAC with it.
+effective learning rate of first-order optimizers, makes the Jacobian of K-FAC-G
+smaller, and lowers the effective damping of K-FAC-F.
 """
 
 import collections.abc
@@ -21,7 +20,6 @@ import time
 import numpy as np
 from keras import ops
 
-from tfwd.diagnostics import batch_statistics
 from tfwd.diagnostics import curvature
 from tfwd.diagnostics import damping
 from tfwd.diagnostics import estimates
@@ -76,9 +74,8 @@ def check_projections(projections):
 class Mechanisms:
     """Measures a model as often as asked, with one compiled program.
 
-    All diagnostics are of the model in inference mode, but for what is made of
-    Kronecker factors (traces, K-FAC's norm, the damping's ratio): see `mode`.
-    What is sampled is sampled alike in every measurement, so that two of them differ by the
+    All diagnostics are of the model in inference mode. What is sampled is
+    sampled alike in every measurement, so that two of them differ by the
     weights alone.
 
     Args:
@@ -91,10 +88,6 @@ class Mechanisms:
         estimation: `"sampled"` or `"exact"`, of the factors behind traces and
             K-FAC's norm: one backpropagation per example, or one per output.
         seed: Of what is sampled.
-        mode: Whether batch normalization takes statistics of the batch in the
-            Kronecker factors, `"training"`, or its moving averages,
-            `"inference"`; `"auto"` is `"training"` if that undoes the scale of
-            a kernel. See `batch_statistics`.
 
     Raises:
         ValueError: If an argument breaks its rule, or the model cannot have a
@@ -118,10 +111,8 @@ class Mechanisms:
         projections=1,
         estimation="sampled",
         seed=0,
-        mode="auto",
     ):
         check_names("names", names)
-        arguments.check_choice("mode", mode, batch_statistics.MODES)
         check_projections(projections)
         arguments.check_whole("seed", seed, 0)
         self._model = model
@@ -134,7 +125,7 @@ class Mechanisms:
             self._head = outputs.head_of(model, loss)
             self._factors = {
                 kind: curvature.KroneckerFactors(
-                    model, self._head, kind, estimation, mode, seed
+                    model, self._head, kind, estimation, seed=seed
                 )
                 for kind in curvature.CURVATURES
                 if kind in names

@@ -169,7 +169,7 @@ def test_trace_does_not_change_with_a_scale_that_has_no_effect(kind):
     x = models.normal(8, 5)
     read = outputs.head_of(model, models.loss_of("softmax"))
     estimator = curvature.KroneckerFactors(
-        model, read, curvature=kind, mode="training"
+        model, read, curvature=kind, training=True
     )
     program = streaming.Sums(estimator.statistics, model)
     first, scale = model.layers[0].kernel, 3.0
