@@ -8,8 +8,10 @@
 | `none`       | nothing                                                   |
 
 In a network with batch normalization behind each convolution, `normalized` is
-the "wd-conv" of Zhang et al. 2019 (Figure 2) and `final` its "wd-fc". The last
-weight layers are those with no other weight layer between them and an output
+the "wd-conv" of Zhang et al. 2019 (Figure 2) and `final` its "wd-fc". A layer
+counts as scale-invariant if kernel and bias together are, since both decay; if
+one of them is frozen, the kernel must be so by itself. The last weight layers
+are those with no other weight layer between them and an output
 of the model; a state that a model returns is an output.
 """
 
@@ -99,8 +101,14 @@ def _normalized(model):
     return [
         found.weight_layer
         for found in scale_invariance.of_model(model)
-        if found.is_invariant
+        if found.is_invariant or _is_invariant_as_it_decays(found)
     ]
+
+
+def _is_invariant_as_it_decays(found):
+    layer = found.weight_layer
+    both = [v for v in (layer.kernel, layer.bias) if v is not None]
+    return found.is_invariant_with_bias and all(v.trainable for v in both)
 
 
 def _final(model, graph):

@@ -1,28 +1,10 @@
-"""The calls that a functional model consists of, nested models inlined.
-
-Every private name of Keras (3.15) about graphs is in this file.
-"""
+"""The calls that a functional model consists of, nested models inlined."""
 
 import dataclasses
 
 import keras
-from keras.src.models import functional
-from keras.src.ops import nn
-from keras.src.ops import numpy
 
-# What `x + y`, `keras.ops.relu(x)` and the like put into a graph.
-_OPERATIONS = {
-    numpy.Add: "add",
-    numpy.Subtract: "subtract",
-    numpy.Multiply: "multiply",
-    numpy.Divide: "divide",
-    numpy.TrueDivide: "divide",
-    numpy.Negative: "negative",
-    numpy.Maximum: "maximum",
-    numpy.Minimum: "minimum",
-    nn.Relu: "relu",
-    nn.LeakyRelu: "leaky_relu",
-}
+from tfwd.diagnostics import keras_internals
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,7 +52,9 @@ class Call:
     @property
     def kind(self):
         """The class of the operation, or the name of one of `keras.ops`."""
-        return _OPERATIONS.get(type(self.operation), type(self.operation))
+        return keras_internals.OPERATIONS.get(
+            type(self.operation), type(self.operation)
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,24 +74,13 @@ def of_model(model):
     remains one call, as does one that is given a mask. Masks are tensors among
     the arguments of the layers that heed them.
     """
-    function = _function_of(model)
+    function = keras_internals.function_of(model)
     if function is None:
         return None
     inputs = tuple(_tensor(x) for x in function.inputs)
     calls = []
     outputs = _inline(function, inputs, False, calls)
     return Graph(inputs, tuple(calls), outputs)
-
-
-def _function_of(operation):
-    """Returns the object with the nodes, or None."""
-    for base, own in (
-        (keras.Sequential, lambda: operation._functional),
-        (functional.Functional, lambda: operation),
-    ):
-        if isinstance(operation, base):
-            return own() if type(operation).call is base.call else None
-    return None
 
 
 def _tensor(x):
@@ -119,38 +92,37 @@ def _inline(function, inputs, inference, calls):
     known = {
         id(x): tensor for x, tensor in zip(function.inputs, inputs, strict=True)
     }
-    for depth in sorted(function._nodes_by_depth, reverse=True):
-        for node in function._nodes_by_depth[depth]:
-            tensors = node.input_tensors
-            if node.is_input or any(id(x) not in known for x in tensors):
-                continue
-            leaves = keras.tree.flatten(
-                (node.arguments.args, node.arguments.kwargs)
-            )
-            arguments = tuple(known.get(id(leaf), leaf) for leaf in leaves)
-            # `training` is the one flag of normalizations and models.
-            off = inference or any(
-                isinstance(leaf, int) and not leaf for leaf in leaves
-            )
-            nested = _function_of(node.operation)
-            given = tuple(known[id(x)] for x in tensors)
-            if nested is not None and _fits(nested, node, given):
-                outputs = _inline(nested, given, off, calls)
-            else:
-                outputs = tuple(_tensor(x) for x in node.outputs)
-                calls.append(
-                    Call(
-                        node.operation,
-                        arguments,
-                        outputs,
-                        _variables(node.operation, leaves),
-                        off,
-                    )
+    for node in keras_internals.nodes_of(function):
+        tensors = node.input_tensors
+        if node.is_input or any(id(x) not in known for x in tensors):
+            continue
+        leaves = keras.tree.flatten(
+            (node.arguments.args, node.arguments.kwargs)
+        )
+        arguments = tuple(known.get(id(leaf), leaf) for leaf in leaves)
+        # `training` is the one flag of normalizations and models.
+        off = inference or any(
+            isinstance(leaf, int) and not leaf for leaf in leaves
+        )
+        nested = keras_internals.function_of(node.operation)
+        given = tuple(known[id(x)] for x in tensors)
+        if nested is not None and _fits(nested, node, given):
+            outputs = _inline(nested, given, off, calls)
+        else:
+            outputs = tuple(_tensor(x) for x in node.outputs)
+            calls.append(
+                Call(
+                    node.operation,
+                    arguments,
+                    outputs,
+                    _variables(node.operation, leaves),
+                    off,
                 )
-            known |= {
-                id(x): tensor
-                for x, tensor in zip(node.outputs, outputs, strict=True)
-            }
+            )
+        known |= {
+            id(x): tensor
+            for x, tensor in zip(node.outputs, outputs, strict=True)
+        }
     return tuple(known[id(x)] for x in function.outputs)
 
 

@@ -176,6 +176,7 @@ class Mechanisms:
                 table.row(
                     name,
                     scale_invariant=found.is_invariant,
+                    scale_invariant_with_bias=found.is_invariant_with_bias,
                     weights=kernel.size,
                     **self._of_kernel(kernel, rates, of_layers.get(name, {})),
                 )

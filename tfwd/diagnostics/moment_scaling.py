@@ -15,14 +15,12 @@ one, η/‖θ‖², has changed by 1/c², and nothing else.
 
 A buffer that holds η·g is divided by c too, because η stays; a caller who
 changes the learning rate to c²η has to multiply it by c² as well.
-
-Private names of Keras (3.15): those of its slots and of the variables that an
-optimizer was built for.
 """
 
 import keras
 
 from tfwd.diagnostics import copies
+from tfwd.diagnostics import keras_internals
 from tfwd.kfac import fitting
 from tfwd.kfac import optimizer as kfac
 from tfwd.optimizers import adai
@@ -38,10 +36,13 @@ _SLOTS = (
         moments.MomentsOptimizer,
         {"momentums": 1, "velocities": 2, "maximal_velocities": 2},
     ),
-    (keras.optimizers.SGD, {"momentums": 1}),
+    (
+        keras.optimizers.SGD,
+        dict(zip(keras_internals.SLOTS_OF_SGD, (1,), strict=True)),
+    ),
     (
         keras.optimizers.Adam,
-        {"_momentums": 1, "_velocities": 2, "_velocity_hats": 2},
+        dict(zip(keras_internals.SLOTS_OF_ADAM, (1, 2, 2), strict=True)),
     ),
 )
 
@@ -75,7 +76,8 @@ def scale(optimizer, factors):
     powers = _powers(optimizer)
     if not optimizer.built:
         return
-    places = {id(v): i for i, v in enumerate(optimizer._trainable_variables)}
+    variables = keras_internals.variables_of(optimizer)
+    places = {id(v): i for i, v in enumerate(variables)}
     for variable, c in factors:
         for name, power in powers.items():
             # Absent without momentum or without a maximum.

@@ -32,11 +32,15 @@ class ScaleInvariance:
             overrides `call`, or inside a layer like `keras.layers.LSTM`.
         normalizations: The `homogeneity.Normalization`s that undo the factor,
             wholly if `is_invariant`.
+        is_invariant_with_bias: As `is_invariant`, where the bias, if there is
+            one, is multiplied too: layer normalization undoes a factor of both
+            that it does not undo of the kernel alone.
     """
 
     weight_layer: weight_layers.WeightLayer
     is_invariant: bool | None
     normalizations: tuple[homogeneity.Normalization, ...]
+    is_invariant_with_bias: bool | None
 
 
 def of_model(model):
@@ -62,12 +66,20 @@ def of_model(model):
     found = []
     for weight_layer in weight_layers.of_model(model):
         if id(weight_layer.layer) not in called:
-            found.append(ScaleInvariance(weight_layer, None, ()))
+            found.append(ScaleInvariance(weight_layer, None, (), None))
             continue
-        result = homogeneity.propagate(graph, weight_layer, with_bias=False)
+        alone, together = (
+            homogeneity.propagate(graph, weight_layer, with_bias=with_bias)
+            for with_bias in (False, True)
+        )
         found.append(
             ScaleInvariance(
-                weight_layer, result.is_undone, result.normalizations
+                weight_layer,
+                alone.is_undone,
+                alone.normalizations,
+                # A kernel that is invariant beside a bias has one that is
+                # subtracted, whatever its size.
+                alone.is_undone or together.is_undone,
             )
         )
     return found

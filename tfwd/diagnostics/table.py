@@ -13,6 +13,7 @@ import textwrap
 MODEL = "(model)"
 _OF_LAYERS = (
     "scale_invariant",
+    "scale_invariant_with_bias",
     "weights",
     "weight_norm",
     "effective_learning_rate",
@@ -36,7 +37,13 @@ _OF_MODEL = (
     "seconds",
 )
 COLUMNS = ("epoch", "step", "layer", *_OF_LAYERS, *_OF_MODEL)
-NUMBERS = (*_OF_LAYERS[1:], *_OF_MODEL)
+_ANSWERS = ("scale_invariant", "scale_invariant_with_bias")
+NUMBERS = (
+    *(name for name in _OF_LAYERS if name not in _ANSWERS),
+    *_OF_MODEL,
+)
+# Files without it are still read, with None in its place.
+_LATER = "scale_invariant_with_bias"
 _WHOLE = ("epoch", "step", "weights")
 
 
@@ -107,20 +114,24 @@ def as_csv(rows):
 def read(path):
     """Returns the rows of a diagnostics.csv.
 
+    A file without the column `scale_invariant_with_bias` is read as one where
+    that was not measured.
+
     Raises:
         ValueError: If the file has other columns.
     """
     with pathlib.Path(path).open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         names = tuple(reader.fieldnames or ())
-        if names != COLUMNS:
+        older = tuple(name for name in COLUMNS if name != _LATER)
+        if names not in (COLUMNS, older):
             raise ValueError(
                 "`path` must be a file of diagnostics with the columns "
                 f"{','.join(COLUMNS)}. Received: path={path}, with "
                 f"{','.join(names)}"
             )
         return [
-            {name: _value(name, text) for name, text in each.items()}
+            {name: _value(name, each.get(name)) for name in COLUMNS}
             for each in reader
         ]
 
@@ -166,7 +177,7 @@ def _value(name, text):
         return None
     if name == "layer":
         return text
-    if name == "scale_invariant":
+    if name in _ANSWERS:
         return text == "True"
     return int(text) if name in _WHOLE else float(text)
 

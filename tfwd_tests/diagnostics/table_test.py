@@ -102,3 +102,27 @@ def test_text_is_aligned_and_shows_what_was_measured_alone():
 
 def test_cost_is_a_share_of_the_whole():
     assert table.cost(1.2, 60.0) == "Diagnostics took 1.2 s of 60.0 s (2.0 %)"
+
+
+def test_older_file_without_the_column_of_the_bias_is_read_and_gone_on_with(
+    tmp_path,
+):
+    path = tmp_path / "diagnostics.csv"
+    older = [c for c in table.COLUMNS if c != "scale_invariant_with_bias"]
+    values = {"epoch": "0", "step": "5", "layer": "first"}
+    values |= {"scale_invariant": "True", "weights": "12"}
+    text = ",".join(values.get(name, "") for name in older)
+    path.write_text(",".join(older) + "\n" + text + "\n")
+    first = table.row(
+        "first", epoch=0, step=5, scale_invariant=True, weights=12
+    )
+    assert table.read(path) == [first]
+    new = table.row("first", epoch=1, scale_invariant_with_bias=False)
+    table.File(path, last_epoch=0).append([new])
+    assert table.read(path) == [first, new]
+    header = path.read_text().splitlines()[0]
+    assert header == ",".join(table.COLUMNS)
+
+
+def test_answers_are_no_numbers():
+    assert not {n for n in table.NUMBERS if n.startswith("scale_invariant")}
