@@ -5,14 +5,13 @@ from keras import ops
 
 from tfwd.kfac import attachment as attachment_lib
 from tfwd.kfac import curvature as curvature_lib
+from tfwd.kfac import damped
 from tfwd.kfac import failures
 from tfwd.kfac import inverses
 from tfwd.kfac import registration
 from tfwd.kfac import schedule as schedule_lib
 from tfwd.kfac import state as state_lib
 from tfwd.optimizers import arguments
-from tfwd.optimizers import base
-from tfwd.optimizers import policy
 
 if keras.backend.backend() == "tensorflow":
     from tfwd.kfac import tensorflow_backend as backend_lib
@@ -28,7 +27,7 @@ UNSUPPORTED = ("error", "sgd")
 _COLD_START_STEP = 2**30
 
 
-class CurvatureOptimizer(base.Optimizer):
+class CurvatureOptimizer(damped.DampedOptimizer):
     """Holds factors and inverses, and says when they are due.
 
     What is done with them is for the leaf: `tfwd.KFAC`, which documents the
@@ -68,8 +67,6 @@ class CurvatureOptimizer(base.Optimizer):
         estimation = choice("estimation", estimation, curvature_lib.ESTIMATIONS)
         on_unsupported = choice("on_unsupported", on_unsupported, UNSUPPORTED)
         update_order = choice("update_order", update_order, UPDATE_ORDERS)
-        if not arguments.is_schedule(damping):
-            damping = arguments.check_positive("damping", damping)
         if curvature_scale is not None:
             curvature_scale = arguments.check_positive(
                 "curvature_scale", curvature_scale
@@ -93,9 +90,10 @@ class CurvatureOptimizer(base.Optimizer):
                 "meet other weights than the first. Received: "
                 f"gradient_accumulation_steps={arguments.shown(accumulated)}"
             )
-        super().__init__(learning_rate, weight_decay, **policy_arguments)
+        super().__init__(
+            learning_rate, weight_decay, damping=damping, **policy_arguments
+        )
         self.curvature = curvature
-        self.damping = damping
         self.damping_mode = damping_mode
         self.factor_decay = factor_decay
         self.factor_every = factor_every
@@ -353,21 +351,9 @@ class CurvatureOptimizer(base.Optimizer):
         keys = map(id, self.variables)
         return dict(zip(keys, optimizer_variables, strict=True))
 
-    def damping_now(self):
-        """Returns λ in the step to come, a scalar tensor."""
-        if callable(self.damping):
-            value = self.damping(self.schedule_step())
-            return ops.cast(value, policy.scalar_dtype())
-        # Cast, a Python float would pass through float32.
-        return ops.convert_to_tensor(self.damping, policy.scalar_dtype())
-
     def get_config(self):
         """Returns the arguments and, once attached, the registration."""
         config = super().get_config()
-        if callable(self.damping):
-            config["damping"] = keras.saving.serialize_keras_object(
-                self.damping
-            )
         if self._report is not None:
             config["registration"] = registration.as_config(self._report)
         return config
@@ -377,10 +363,6 @@ class CurvatureOptimizer(base.Optimizer):
         """Makes an optimizer that `attach` binds to a model again."""
         config = dict(config)
         saved = config.pop("registration", None)
-        if isinstance(config.get("damping"), dict):
-            config["damping"] = keras.saving.deserialize_keras_object(
-                config["damping"], custom_objects
-            )
         optimizer = super().from_config(config, custom_objects)
         if saved is not None:
             optimizer._report = registration.from_config(

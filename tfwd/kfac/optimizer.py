@@ -45,8 +45,11 @@ class KFAC(bound.CurvatureOptimizer):
         learning_rate: η, a float, schedule or callable. Defaults to 1e-3.
         weight_decay: λ. Defaults to 0.
         curvature: `"fisher"`, `"gauss_newton"` or `"empirical"`.
-        damping: A float > 0, or a schedule of the step. In mode `"factored"`
-            its value enters when the inverses are refreshed.
+        damping: A float > 0, or a schedule of the step. Set
+            `optimizer.damping` to change a float between steps, also when the
+            step is compiled. In mode `"factored"` its value enters when the
+            inverses are refreshed. A step with one that is not finite and
+            above 0 is skipped, and no inverse is made with it.
         damping_mode: `"factored"`: (A + π√damping I)⁻¹ V (G + √damping/π I)⁻¹;
             `"eigen"`: damping is added to the eigenvalues of A ⊗ G.
         momentum: In [0, 1). Defaults to 0.9.
@@ -98,7 +101,10 @@ class KFAC(bound.CurvatureOptimizer):
         "seed",
     )
     weight_decay_modes = ("decoupled", "l2", "stable", "independent")
-    reason_to_skip = "gradients not finite, or no inverses"
+    reason_to_skip = (
+        "gradients not finite, no inverses, or a learning rate, weight decay "
+        "or damping out of range"
+    )
 
     def __init__(
         self,

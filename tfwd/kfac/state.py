@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from tfwd.kfac import damped
 from tfwd.kfac import inverses as inverses_lib
 from tfwd.optimizers import initial_values
 
@@ -124,7 +125,8 @@ class CurvatureState:
         """Inverts factors; where that fails, the last inverse is kept.
 
         That of a block of which no statistics were finite yet is zero, which
-        does not move its variables.
+        does not move its variables. With a damping that is not finite and
+        above 0 all inverses that need it are kept.
 
         Args:
             units: Numbers of units.
@@ -132,6 +134,7 @@ class CurvatureState:
             damping: λ, a scalar.
         """
         results, outcomes = [], []
+        is_undamped = ops.logical_not(damped.is_valid(damping))
         for number in units:
             kept = self.inverses[number]
 
@@ -148,6 +151,8 @@ class CurvatureState:
                 # Zeros are no factor: their damped inverse is 1/λ.
                 unseen = ops.convert_to_tensor(self.weights)[unit.block] <= 0
                 failed_again = ops.logical_or(failed_again, unseen)
+                if self._damping_mode == "factored":
+                    failed_again = ops.logical_or(failed_again, is_undamped)
                 flags = ops.stack([failed, failed_again])
                 # A replica that fails must not spoil the sum over replicas.
                 values = [
