@@ -174,6 +174,7 @@ def _plain_rows():
         name: dataclasses.replace(row, check=_is_number)
         for name, row in rows.items()
     }
+    rows["SkippedSteps"] = Row(tfwd.SkippedSteps, {"stop_after": 2})
     for function, good in (
         (schedules.step_decay, (0.5, 3, (2, 4), 0.5)),
         (schedules.cosine, (0.5, 9, 0.5)),

@@ -10,19 +10,33 @@ import jax
 import jax.numpy as jnp
 import keras
 from jax.experimental import sparse
+from jax.extend import core as jax_core
 
 from tfwd.kfac import capture
 
 
 def output_gradients(run, vectors_at):
     """Sends vectors back from a model's head to all pre-activations."""
-    shapes = []
+    shapes, is_outside = [], []
 
-    def record(z):
-        shapes.append(jax.ShapeDtypeStruct(z.shape, z.dtype))
-        return z
+    def record_shapes():
+        outside = _transformation()
 
-    jax.eval_shape(lambda: run(record)[0])
+        def record(z):
+            is_outside.append(_transformation() == outside)
+            shapes.append(jax.ShapeDtypeStruct(z.shape, z.dtype))
+            return z
+
+        return run(record)[0]
+
+    jax.eval_shape(record_shapes)
+    # What is kept of a call inside would outlive its tracers.
+    if not all(is_outside):
+        raise ValueError(
+            "KFAC on JAX needs a model that calls its layers outside of "
+            "jax.grad, jax.vmap, jax.jit and the like; the loss may "
+            "differentiate the network. Received: a layer called inside one"
+        )
     zeros = [jnp.zeros(shape.shape, shape.dtype) for shape in shapes]
 
     def shifted(probes):
@@ -32,6 +46,10 @@ def output_gradients(run, vectors_at):
     head, backward, rest = jax.vjp(shifted, zeros, has_aux=True)
     gradients = [backward(vector)[0] for vector in vectors_at(head, rest)]
     return rest, list(zip(*gradients, strict=True))
+
+
+def _transformation():
+    return jax_core.get_opaque_trace_state(convention="flax")
 
 
 def gradient_of(function, x):
