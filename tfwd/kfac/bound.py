@@ -340,7 +340,11 @@ class CurvatureOptimizer(damped.DampedOptimizer):
             optimizer_variables: The values of `optimizer.variables` in a
                 stateless (JAX) loop.
         """
-        if self._state is not None:
+        # After an error in a step of JAX, variables hold nothing.
+        is_known = optimizer_variables is not None or (
+            policy.known(self.skipped_steps) is not None
+        )
+        if self._state is not None and is_known:
             values = self.values_by_id(optimizer_variables)
             self._state.failures.warn(self.name, values)
 

@@ -134,7 +134,9 @@ class CurvatureState:
             damping: λ, a scalar.
         """
         results, outcomes = [], []
-        is_undamped = ops.logical_not(damped.is_valid(damping))
+        is_valid = damped.is_valid(damping)
+        # Any number does: the result is thrown away.
+        damping = ops.where(is_valid, damping, ops.ones_like(damping))
         for number in units:
             kept = self.inverses[number]
 
@@ -152,7 +154,9 @@ class CurvatureState:
                 unseen = ops.convert_to_tensor(self.weights)[unit.block] <= 0
                 failed_again = ops.logical_or(failed_again, unseen)
                 if self._damping_mode == "factored":
-                    failed_again = ops.logical_or(failed_again, is_undamped)
+                    failed_again = ops.logical_or(
+                        failed_again, ops.logical_not(is_valid)
+                    )
                 flags = ops.stack([failed, failed_again])
                 # A replica that fails must not spoil the sum over replicas.
                 values = [

@@ -190,7 +190,7 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
         `fit` calls it at its end. Does nothing where a program is compiled,
         which cannot know.
         """
-        skipped = _known(self._skipped_steps)
+        skipped = known(self._skipped_steps)
         if skipped and not self._has_warned_of_skipped_steps:
             self._has_warned_of_skipped_steps = True
             steps = "step" if skipped == 1 else "steps"
@@ -323,7 +323,7 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
         return optimizer
 
 
-def _known(variable):
+def known(variable):
     """Returns the value of an integer variable, None while it is traced."""
     try:
         return int(ops.convert_to_numpy(variable))
