@@ -12,6 +12,7 @@ from tfwd.kfac import registration
 from tfwd.kfac import schedule as schedule_lib
 from tfwd.kfac import state as state_lib
 from tfwd.optimizers import arguments
+from tfwd.optimizers import policy
 
 if keras.backend.backend() == "tensorflow":
     from tfwd.kfac import tensorflow_backend as backend_lib
