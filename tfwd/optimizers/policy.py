@@ -107,7 +107,7 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
             and not isinstance(getattr(type(self), name, None), property)
             and getattr(self, "built", False)
             # Keras' `LossScaleOptimizer` sets None once more.
-            and value is not getattr(self, name)
+            and not (value is None and getattr(self, name) is None)
         ):
             raise ValueError(
                 f"`{name}` must not change after `build`, which makes it a "
