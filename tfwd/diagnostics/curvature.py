@@ -8,7 +8,9 @@ modes:
 * `"training"`: the statistics of each batch (of a replica's part, unless they
   are synchronized), as in the paper. A kernel before it has no scale then, and
   C(cθ) = C(θ)/c². The factors depend on how examples are batched, and a last,
-  smaller batch has statistics of its own. A frozen layer keeps its averages.
+  smaller batch has statistics of its own. Examples of weight 0 are not in the
+  statistics; beside them those are a replica's own, synchronized or not. A
+  frozen layer keeps its averages.
 * `"inference"`: its moving averages, as for predictions; kernels have a scale.
 
 Both are the same without batch normalization.
@@ -27,6 +29,7 @@ import numpy as np
 from keras import ops
 
 from tfwd.diagnostics import backends
+from tfwd.diagnostics import finiteness
 from tfwd.diagnostics import weight_layers
 from tfwd.kfac import capture
 from tfwd.kfac import curvature as curvature_lib
@@ -127,6 +130,13 @@ class KroneckerFactors:
             if isinstance(layer, keras.layers.BatchNormalization)
         ]
         self._normalizations = normalizations if mode == "training" else []
+        # Moving averages that the statistics of the batch stand in for.
+        self._unused = [
+            variable
+            for layer in self._normalizations
+            if layer.trainable
+            for variable in layer.non_trainable_variables
+        ]
         blocks, _ = registration.of_model(model, "sgd", "factored")
         by_kernel = {
             id(block.variables[0]): block
@@ -158,7 +168,7 @@ class KroneckerFactors:
             capture.install(layer, owner)
         in_mode = contextlib.nullcontext()
         if self._normalizations:
-            in_mode = capture.batch_statistics()
+            in_mode = capture.batch_statistics(ops.not_equal(weights, 0))
         try:
             with in_mode:
                 estimates = curvature_lib.estimate(
@@ -179,10 +189,19 @@ class KroneckerFactors:
         # G over all examples. The local share of its count makes it a sum.
         kept = ops.sum(weights)
         size = ops.shape(weights)[0]
-        sums = {self._key("count"): kept}
+        undefined = finiteness.nan_unless_finite(
+            self._model, inputs, spared=self._unused
+        )
+        undefined = ops.where(ops.equal(weights, 0), 0.0, undefined)
+        count = kept + ops.sum(ops.cast(undefined, kept.dtype))
+        sums = {self._key("count"): count}
         for name, estimate in zip(self._blocks, estimates, strict=True):
             a, g = estimate.factors
-            sums[self._key(name, "A")] = a * ops.cast(kept, a.dtype)
+            share = ops.cast(kept, a.dtype)
+            # The mean of no example at all is not a number, its sum is 0.
+            sums[self._key(name, "A")] = ops.where(
+                ops.equal(share, 0), ops.zeros_like(a), a * share
+            )
             sums[self._key(name, "G")] = g * ops.cast(size, g.dtype)
         return sums
 

@@ -32,7 +32,7 @@ def effective_learning_rate(learning_rate, kernel):
             host.
 
     Returns:
-        A float; `inf` for a kernel of zeros.
+        A float; `inf` for a kernel of zeros, NaN for one that is not finite.
 
     Raises:
         ValueError: If `learning_rate` is negative or not finite.
@@ -43,7 +43,10 @@ def effective_learning_rate(learning_rate, kernel):
     """
     learning_rate = arguments.check_non_negative("learning_rate", learning_rate)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return float(np.divide(learning_rate, weight_norm(kernel) ** 2))
+        norm = weight_norm(kernel)
+        # η/∞ would be 0, a plausible rate.
+        norm = norm if np.isfinite(norm) else np.nan
+        return float(np.divide(learning_rate, norm**2))
 
 
 def intrinsic_learning_rate(learning_rate, weight_decay):

@@ -10,6 +10,7 @@ from keras import ops
 
 from tfwd.diagnostics import curvature as curvature_lib
 from tfwd.diagnostics import estimates
+from tfwd.diagnostics import finiteness
 from tfwd.diagnostics import fisher
 from tfwd.diagnostics import gauss_newton
 from tfwd.diagnostics import jacobian
@@ -110,7 +111,7 @@ def fisher_rao_norm(model, data, *, loss=None, labels=False, batch_size=250):
     batches = streaming.batches_of(data, batch_size)
     if labels:
         batches = streaming.labelled(batches)
-    return _mean(model, values, batches)
+    return _mean(model, values, batches, reads_labels=labels)
 
 
 def kfac_gauss_newton_norm(
@@ -210,15 +211,20 @@ def generalization_gap(
         for name, data in both.items()
     }
     # Each program is compiled for its own data's shapes.
-    train, test = (_mean(model, values, batches[name]) for name in both)
+    train, test = (
+        _mean(model, values, batches[name], reads_labels=True) for name in both
+    )
     return test.value - train.value
 
 
-def _mean(model, values, batches):
+def _mean(model, values, batches, reads_labels=False):
     """Returns the `Mean` of a function of (inputs, labels, first_example)."""
 
     def statistics(inputs, labels, weights, first_example):
         found = values(inputs, labels, first_example)
+        read = (inputs, labels) if reads_labels else inputs
+        undefined = finiteness.nan_unless_finite(model, read)
+        found = ops.cast(found, undefined.dtype) + undefined
         return {"value": estimates.sums(found, weights)}
 
     sums = streaming.Sums(statistics, model).over(batches)

@@ -24,6 +24,7 @@ from keras import ops
 from tfwd.diagnostics import curvature
 from tfwd.diagnostics import damping
 from tfwd.diagnostics import estimates
+from tfwd.diagnostics import finiteness
 from tfwd.diagnostics import fisher
 from tfwd.diagnostics import gauss_newton
 from tfwd.diagnostics import jacobian
@@ -196,6 +197,10 @@ class Mechanisms:
         sums = {}
         norms = self._norms(inputs, labels, first_example)
         for column, values in norms.items():
+            is_of_labels = column == "label_fisher_rao_norm"
+            read = (inputs, labels) if is_of_labels else inputs
+            undefined = finiteness.nan_unless_finite(self._model, read)
+            values = ops.cast(values, undefined.dtype) + undefined
             sums[(column,)] = estimates.sums(values, weights)
         for factors in self._factors.values():
             sums |= factors.statistics(inputs, labels, weights, first_example)

@@ -5,6 +5,7 @@ grad L(theta) / c: weight decay then acts through the effective learning rate
 eta / ||theta||^2 alone (Zhang et al. 2019, Section 4.1).
 """
 
+import collections
 import contextlib
 import dataclasses
 
@@ -33,8 +34,9 @@ class ScaleInvariance:
         normalizations: The `homogeneity.Normalization`s that undo the factor,
             wholly if `is_invariant`.
         is_invariant_with_bias: As `is_invariant`, where the bias, if there is
-            one, is multiplied too: layer normalization undoes a factor of both
-            that it does not undo of the kernel alone.
+            one, and all kernels of the layer are multiplied too: layer
+            normalization undoes a factor of both that it does not undo of the
+            kernel alone.
     """
 
     weight_layer: weight_layers.WeightLayer
@@ -63,15 +65,21 @@ def of_model(model):
     called = set()
     if graph is not None:
         called = {id(call.operation) for call in graph.calls}
-    found = []
-    for weight_layer in weight_layers.of_model(model):
+    found, every = [], weight_layers.of_model(model)
+    kernels = collections.Counter(id(one.layer) for one in every)
+    for weight_layer in every:
         if id(weight_layer.layer) not in called:
             found.append(ScaleInvariance(weight_layer, None, (), None))
             continue
-        alone, together = (
-            homogeneity.propagate(graph, weight_layer, with_bias=with_bias)
-            for with_bias in (False, True)
+        alone = together = homogeneity.propagate(
+            graph, weight_layer, with_bias=False
         )
+        # Two kernels times c and a bias times c have two degrees: there each
+        # kernel must be invariant whatever the bias is.
+        if kernels[id(weight_layer.layer)] == 1:
+            together = homogeneity.propagate(
+                graph, weight_layer, with_bias=True
+            )
         found.append(
             ScaleInvariance(
                 weight_layer,
@@ -118,7 +126,8 @@ def confirm(model, found, inputs):
             for normalization in one.normalizations:
                 stack.enter_context(_scaled_epsilon(*normalization))
             after = _outputs(model, inputs, scaled)
-        changes.append(max(map(_change, before, after)))
+        # Not Python's maximum, which may pass over a NaN.
+        changes.append(float(np.max([*map(_change, before, after)])))
     return changes
 
 

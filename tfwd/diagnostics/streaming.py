@@ -93,9 +93,9 @@ def batches_of(data, batch_size=250, name="data"):
 
     Args:
         data: An array, a dict of arrays, or a tuple (x, y) or (x, y, weights)
-            of such, which is cut into batches; or batches, as a list or any
-            iterable (`tf.data.Dataset`, also distributed).
-        batch_size: Examples per batch of arrays.
+            of such, which is cut into batches as equal as can be; or batches,
+            as a list or any iterable (`tf.data.Dataset`, also distributed).
+        batch_size: The most examples per batch of arrays.
         name: The argument's name, for messages.
 
     Raises:
@@ -118,16 +118,17 @@ def batches_of(data, batch_size=250, name="data"):
             f"Received: lengths {sorted(sizes)}"
         )
     (size,) = sizes
+    # A small last batch would have poor statistics of its own.
+    count = -(-size // batch_size)
 
-    def batch_from(first):
+    def batch_from(number):
+        first, last = (-(-size * n // count) for n in (number, number + 1))
+        part = slice(first, last)
         return keras.tree.map_structure(
-            lambda leaf: (
-                None if leaf is None else leaf[first : first + batch_size]
-            ),
-            data,
+            lambda leaf: None if leaf is None else leaf[part], data
         )
 
-    return map(batch_from, range(0, size, batch_size))
+    return map(batch_from, range(count))
 
 
 def labelled(batches, name="data"):

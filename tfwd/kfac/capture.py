@@ -12,6 +12,7 @@ losses is in this file.
 
 import contextlib
 import functools
+import inspect
 import threading
 
 import keras
@@ -54,23 +55,27 @@ def listening(listener):
 
 
 @contextlib.contextmanager
-def batch_statistics():
+def batch_statistics(kept):
     """Lets hooked batch normalizations use the statistics of the batch.
 
     In this thread, whatever mode the model is called in, so that dropout may
     stay off. A frozen layer keeps to its moving averages, as in training.
+
+    Args:
+        kept: Booleans [batch], false for examples that only fill up the batch:
+            the statistics are then those of the others, on this replica.
     """
-    before = uses_batch_statistics()
-    _local.batch_statistics = True
+    before = getattr(_local, "kept", None)
+    _local.kept = kept
     try:
         yield
     finally:
-        _local.batch_statistics = before
+        _local.kept = before
 
 
 def uses_batch_statistics():
     """Returns whether `batch_statistics` is in force in this thread."""
-    return getattr(_local, "batch_statistics", False)
+    return getattr(_local, "kept", None) is not None
 
 
 def listener_now():
@@ -145,7 +150,7 @@ class _Hook:
         if uses_batch_statistics() and isinstance(
             self._layer, keras.layers.BatchNormalization
         ):
-            kwargs["training"] = True
+            return self._of_batch(inputs, *args, **kwargs)
         listener = listener_now()
         if listener is None:
             return self._call(inputs, *args, **kwargs)
@@ -166,6 +171,23 @@ class _Hook:
                 attributes["activation"] = activation
 
         return listener(self._layer, without_activation, activation, inputs)
+
+    def _of_batch(self, inputs, *args, **kwargs):
+        """Calls batch normalization with the statistics of what is kept."""
+        call = inspect.signature(self._call)
+        given = call.bind(inputs, *args, **kwargs).arguments
+        given |= {"training": True}
+        plain = self._call(**given)
+        if "mask" not in call.parameters:
+            return plain
+        kept, rank = _local.kept, len(inputs.shape)
+        kept = keras.ops.reshape(kept, (-1, *[1] * (rank - 2)))
+        if given.get("mask") is not None:
+            kept = keras.ops.logical_and(given["mask"], kept)
+        masked = self._call(**given | {"mask": kept})
+        # Under a mask Keras divides by the count plus a small number, and does
+        # not synchronize: only for a batch that is filled up.
+        return keras.ops.where(keras.ops.all(_local.kept), plain, masked)
 
 
 def _identity(x):

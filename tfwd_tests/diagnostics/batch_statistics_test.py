@@ -146,6 +146,76 @@ def test_a_scale_that_has_no_effect_changes_no_damping_ratio_but_by_theta():
     )
 
 
+def test_examples_of_weight_0_are_not_in_the_statistics():
+    model, x = network(), models.normal(12, 4)
+    x[8:] = 100.0
+    y, weights = np.zeros(12, "int32"), np.repeat([1.0, 0.0], [8, 4])
+    loss = models.loss_of("softmax")
+    for estimation in ("exact", "sampled"):
+        options = {"loss": loss, "estimation": estimation}
+        padded = tfwd.diagnostics.curvature_traces(
+            model, [(x, y, weights)], **options
+        )
+        plain = tfwd.diagnostics.curvature_traces(
+            model, [(x[:8], y[:8])], **options
+        )
+        for name, trace in plain.items():
+            # Keras adds 1e-7 to the count of a mask.
+            np.testing.assert_allclose(padded[name], trace, rtol=1e-6)
+
+
+def test_a_batch_of_weight_0_adds_nothing():
+    model, x, y = network(), models.normal(8, 4), np.zeros(8, "int32")
+    loss = models.loss_of("softmax")
+    for mode in ("training", "inference"):
+        one, both = (
+            tfwd.diagnostics.curvature_traces(
+                model, batches, loss=loss, mode=mode
+            )
+            for batches in (
+                [(x, y, np.ones(8))],
+                [(x, y, np.ones(8)), (x, y, np.zeros(8))],
+            )
+        )
+        np.testing.assert_allclose([*both.values()], [*one.values()])
+
+
+class Own(keras.Model):
+    """Has a normalization of its own, whose call takes no mask."""
+
+    class Norm(layers.BatchNormalization):
+        def call(self, inputs, training=None):
+            return super().call(inputs, training=training)
+
+    def __init__(self):
+        super().__init__()
+        self.first = layers.Dense(3, name="first")
+        self.norm, self.own = layers.BatchNormalization(), self.Norm()
+        self.head = layers.Dense(2)
+
+    def call(self, x, training=None):
+        y = self.norm(self.first(x), training=training)
+        return self.head(self.own(y, training=training))
+
+
+def test_a_normalization_may_be_called_in_any_way():
+    model, x = Own(), models.normal(16, 4)
+    model(x)
+    model.norm.epsilon = 1e-15
+    before = traces(model, x)
+    model.first.kernel.assign(SCALE * model.first.kernel)
+    np.testing.assert_allclose(traces(model, x), before, rtol=1e-9)
+
+
+def test_arrays_are_cut_into_batches_as_equal_as_can_be():
+    x = np.arange(256)
+    parts = [len(part) for part in streaming.batches_of(x, 250)]
+    assert parts == [128, 128]
+    found = [*streaming.batches_of((x, x), 100)]
+    assert [len(part) for part, _ in found] == [86, 85, 85]
+    np.testing.assert_array_equal(np.concatenate([a for a, _ in found]), x)
+
+
 def test_a_frozen_normalization_keeps_to_its_averages():
     model, x = network(), models.normal(16, 4)
     model.layers[1].trainable = False

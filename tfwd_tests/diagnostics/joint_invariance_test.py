@@ -77,6 +77,28 @@ def test_what_is_not_undone_is_not_called_so(after):
     assert model.get_layer("first").kernel.path not in scope(with_one)
 
 
+@pytest.mark.parametrize("norm", ("layer", "batch"))
+def test_two_kernels_and_their_bias_are_invariant_if_each_kernel_is(norm):
+    """All three times c are c^2 times the kernels, but c times the bias."""
+    keras.utils.set_random_seed(0)
+    norms = {"batch": networks.norm(epsilon=1e-12)}
+    norms["layer"] = layers.LayerNormalization(axis=[1, 3], epsilon=1e-12)
+    separable = layers.SeparableConv2D(4, 3, bias_initializer="ones")
+    stack = [separable, norms[norm], layers.GlobalAveragePooling2D()]
+    model = networks.stacked((6, 6, 3), *stack, layers.Dense(2))
+    x, outputs = networks.images().astype("float32"), []
+    for factor in (1.0, 3.0):
+        for variable in separable.trainable_variables:
+            variable.assign(factor * variable)
+        outputs.append(keras.ops.convert_to_numpy(model(x, training=True)))
+    changed = np.max(np.abs(outputs[1] - outputs[0])) > 1e-3
+    assert changed == (norm == "layer")
+    known = [
+        one.is_invariant_with_bias for one in scale_invariance.of_model(model)
+    ]
+    assert known == [not changed, not changed, False]
+
+
 def test_a_kernel_whose_bias_is_frozen_decays_alone_and_is_not_in_the_scope():
     model = network(NORMS["layer"]())
     model.get_layer("first").bias.trainable = False

@@ -112,7 +112,8 @@ def test_norm_and_traces_of_layers_have_their_names():
     model, (x, y) = measuring.network(), measuring.data(1)
     loss = models.loss_of("softmax")
     norms = measures.kfac_gauss_newton_norm(model, (x, y), loss=loss)
-    traces = measures.curvature_traces(model, x, loss=loss)
+    # Statistics of a batch of one datum are another network.
+    traces = measures.curvature_traces(model, x, loss=loss, mode="inference")
     names = [model.layers[0].name, model.layers[-1].name]
     assert [*norms] == [*traces] == names
     # The factors of one datum and one position are exact.
