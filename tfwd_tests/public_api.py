@@ -247,7 +247,9 @@ def _curvature_rows():
         if path in NOT_CALLED_WITH_ARGUMENTS:
             continue
         good = defaults(row.function)
-        good |= {name: known[name] for name in good if name in known}
+        # Of batch normalization there, elsewhere of the weight decay.
+        own = {"mode"} if good.get("mode") else set()
+        good |= {n: known[n] for n in good if n in known and n not in own}
         rows[path] = Row(row.function, good, is_costly="batch_size" in good)
     return {
         path: row
