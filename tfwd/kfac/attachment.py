@@ -47,6 +47,7 @@ class Attachment:
         self._loss = loss
         self._numbers = {id(b.layer): i for i, b in enumerate(blocks)}
         self._refreshed = False
+        self._before = None
         self._programs = {}
         if loss is not None or capture.compiled_loss(model) is not None:
             self.head()
@@ -58,13 +59,13 @@ class Attachment:
         """Puts the hooks on."""
         for block in self.blocks:
             capture.install(block.layer, self._optimizer)
-        fitting.install(self.model, self._make_train_function)
+        self._before = fitting.install(self.model, self._make_train_function)
 
     def remove(self):
         """Takes the hooks off."""
         for block in self.blocks:
             capture.remove(block.layer, self._optimizer)
-        fitting.remove(self.model, self._make_train_function)
+        fitting.remove(self.model, self._make_train_function, self._before)
 
     def number_of(self, layer):
         """Returns the number of a layer's block, or None."""

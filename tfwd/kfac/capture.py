@@ -4,10 +4,11 @@ A hook stands in for `layer.call`, as an attribute of the instance: Keras saves,
 clones and exports the layer as if it were not there, and copies carry none. It
 does nothing unless somebody listens in the same thread; the replicas of
 `MirroredStrategy` are threads, which take turns at every collective. The
-gradient that a curvature needs is that of the pre-activation, so a fused
-activation (`Dense(64, activation="relu")`) is blanked during the call and
-applied afterwards. Every private name of Keras (3.15) about calls, layers and
-losses is in this file.
+gradient that a curvature needs is that of the pre-activation, so the call of a
+layer with a fused activation (`Dense(64, activation="relu")`) runs on a twin
+without it, and the activation is applied afterwards: the layer itself does not
+change, whatever other threads do with it. Every private name of Keras (3.15)
+about calls, layers and losses is in this file.
 """
 
 import contextlib
@@ -104,6 +105,14 @@ def own_trainable_variables(layer):
     return [v for v in layer.trainable_variables if id(v) not in inner]
 
 
+def has_foreign_call(layer):
+    """Returns whether somebody else's function stands in for `layer.call`."""
+    stand_in = vars(layer).get("call")
+    if isinstance(stand_in, _Hook):
+        return stand_in.is_over_another
+    return stand_in is not None
+
+
 def is_rematerialized(layer):
     """Tells whether a layer was made in a `keras.RematScope`."""
     return getattr(layer, "_remat_mode", None) is not None
@@ -138,6 +147,11 @@ class _Hook:
         # Past Keras' tracking of attributes, which would serialize it.
         object.__setattr__(layer, "call", self)
 
+    @property
+    def is_over_another(self):
+        """Whether somebody else's stand-in was there before."""
+        return self._before is not None
+
     def take_off(self):
         """Gives the layer back what it had."""
         if self._before is None:
@@ -158,17 +172,14 @@ class _Hook:
         def linear(inputs):
             return self._call(inputs, *args, **kwargs)
 
-        attributes = vars(self._layer)
-        activation = attributes.get("activation")
-        if activation is None:
+        activation = vars(self._layer).get("activation")
+        # What another's stand-in calls is the layer itself, with all it has.
+        if activation is None or self.is_over_another:
             return listener(self._layer, linear, _identity, inputs)
 
         def without_activation(inputs):
-            attributes["activation"] = _identity
-            try:
-                return linear(inputs)
-            finally:
-                attributes["activation"] = activation
+            twin = _without_activation(self._layer)
+            return type(twin).call(twin, inputs, *args, **kwargs)
 
         return listener(self._layer, without_activation, activation, inputs)
 
@@ -192,6 +203,14 @@ class _Hook:
 
 def _identity(x):
     return x
+
+
+def _without_activation(layer):
+    """Returns a layer that shares all attributes of another but this one."""
+    twin = object.__new__(type(layer))
+    # Past Keras' tracking, which would take the variables for new ones.
+    vars(twin).update(vars(layer), activation=_identity)
+    return twin
 
 
 def has_loss_weights(model):

@@ -25,18 +25,27 @@ def install(model, make_train_function):
     it made, so compiling and attaching may come in either order. On several
     machines Keras' own `fit` fails before it calls anything of an optimizer,
     so there the model refuses by itself.
+
+    Returns:
+        The attribute of a user's own that it stands in for, or None.
     """
+    before = vars(model).get("make_train_function")
     object.__setattr__(model, "make_train_function", make_train_function)
     object.__setattr__(model, "train_function", None)
     if backend.num_workers(model) > 1 and _fits_as_keras(model):
         refuse = functools.partial(_refuse_to_fit, model)
         object.__setattr__(model, "fit", refuse)
+    # That of another optimizer would outlive it.
+    is_ours = getattr(before, "func", None) is make_train_function.func
+    return None if is_ours else before
 
 
-def remove(model, make_train_function):
-    """Gives a model its class's own back, unless another one came after."""
+def remove(model, make_train_function, before):
+    """Gives a model back what `install` found, unless another came after."""
     if vars(model).get("make_train_function") is make_train_function:
         object.__delattr__(model, "make_train_function")
+        if before is not None:
+            object.__setattr__(model, "make_train_function", before)
         object.__setattr__(model, "train_function", None)
         fit = vars(model).get("fit")
         if isinstance(fit, functools.partial) and fit.func is _refuse_to_fit:

@@ -152,6 +152,13 @@ def check_runs_as_written(layer):
     # Under jax.checkpoint what a call records is lost.
     if capture.is_rematerialized(layer):
         raise UnsupportedLayerError("it is rematerialized")
+    activation = getattr(layer, "activation", keras.activations.linear)
+    if capture.has_foreign_call(layer) and (
+        activation is not keras.activations.linear
+    ):
+        raise UnsupportedLayerError(
+            "its `call` is replaced, so that its pre-activation is not known"
+        )
 
 
 def _all_trainable(variables):
