@@ -77,6 +77,8 @@ def kfac_step(**options):
     step = before - problem.theta
     problem.model.set_weights(start)
     problem.kernel.assign(before / NORM)
+    # The signs that part the examples of a batch are a function of the step.
+    optimizer.iterations.assign(0)
     optimizer.update_factors(problem.x)
     factors = optimizer.factors()["first"]
     optimizer.detach()

@@ -8,7 +8,7 @@ from keras import ops
 import tfwd
 from tfwd.kfac import damping as damping_lib
 from tfwd.kfac import inverses
-from tfwd_tests.optimizers import harness
+from tfwd_tests.kfac import models
 
 DAMPING = 0.1
 
@@ -22,7 +22,7 @@ def dense_of(units, inputs, bias):
 def step_of(mode, units, inputs, bias):
     """Returns how a step of damped K-FAC moves the weights, float64."""
     generator = np.random.default_rng(0)
-    with harness.float64():
+    with models.float64():
         keras.utils.set_random_seed(0)
         model = dense_of(units, inputs, bias)
         x = generator.normal(size=(32, inputs))

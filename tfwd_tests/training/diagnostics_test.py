@@ -161,6 +161,8 @@ def test_two_replicas_measure_what_one_does():
         [
             *(*TINY, f"--diagnostics={ALL}", "--optimizer=kfac"),
             *("--learning_rate=0.1", "--damping=0.1", "--strategy=mirrored"),
+            # Factors are those of the statistics of a replica's batch.
+            "--sync_batch_norm",
         ]
     )
     rows = {}
