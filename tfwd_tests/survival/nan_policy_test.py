@@ -14,8 +14,8 @@ from tfwd.training import loop as loop_lib
 from tfwd.training import stored
 
 # 108 steps of an epoch, in which a weight that each one multiplies by -2.8
-# leaves float32 behind. Linear, so that gradients stay bounded, and by L2, which
-# may go past zero.
+# leaves float32 behind. Linear, so that gradients stay bounded; by L2, whose
+# step may go past zero.
 LINEAR = [
     *("--epochs=2", "--batch_size=4", "--train_fraction=0.3"),
     *("--hidden_layers=0", "--nobatch_norm", "--optimizer=sgd"),
