@@ -6,9 +6,11 @@ is one row per weight layer and, with the layer `MODEL`, one for the model.
 
 import csv
 import io
-import os
 import pathlib
 import textwrap
+import warnings
+
+from tfwd import durable
 
 MODEL = "(model)"
 _OF_LAYERS = (
@@ -42,8 +44,8 @@ NUMBERS = (
     *(name for name in _OF_LAYERS if name not in _ANSWERS),
     *_OF_MODEL,
 )
-# Files without it are still read, with None in its place.
-_LATER = "scale_invariant_with_bias"
+# Files without the later column are still read, with None in its place.
+_OLDER = tuple(n for n in COLUMNS if n != "scale_invariant_with_bias")
 _WHOLE = ("epoch", "step", "weights")
 
 
@@ -123,8 +125,7 @@ def read(path):
     with pathlib.Path(path).open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         names = tuple(reader.fieldnames or ())
-        older = tuple(name for name in COLUMNS if name != _LATER)
-        if names not in (COLUMNS, older):
+        if names not in (COLUMNS, _OLDER):
             raise ValueError(
                 "`path` must be a file of diagnostics with the columns "
                 f"{','.join(COLUMNS)}. Received: path={path}, with "
@@ -139,7 +140,9 @@ def read(path):
 class File:
     """A diagnostics.csv that grows by a measurement at a time.
 
-    It is created in one piece, and a measurement is on disk at once.
+    It is created in one piece, and a measurement is on disk at once. Of a file
+    that is gone on with, lines that are torn or no rows are left out; it is
+    set aside then, as one with other columns is, and a warning says so.
 
     Args:
         path: The file.
@@ -148,28 +151,47 @@ class File:
 
     Attributes:
         rows: The rows that it holds.
-
-    Raises:
-        ValueError: If the file that is to be kept has other columns.
     """
 
     def __init__(self, path, last_epoch=None):
         self._path = pathlib.Path(path)
         self.rows = []
         if last_epoch is not None and self._path.exists():
-            self.rows = [
-                row for row in read(self._path) if row["epoch"] <= last_epoch
-            ]
-        partial = self._path.with_name(f".partial-{self._path.name}")
+            rows, is_whole = _salvaged(self._path)
+            self.rows = [row for row in rows if row["epoch"] <= last_epoch]
+            if not is_whole:
+                aside = durable.set_aside(self._path)
+                warnings.warn(
+                    f"{self._path} was damaged or of other columns: "
+                    f"{len(self.rows)} rows are kept, and as it was it is "
+                    f"{aside}",
+                    stacklevel=2,
+                )
         text = ",".join(COLUMNS) + "\n" + as_csv(self.rows)
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, self._path)
+        durable.write_text(self._path, text)
 
     def append(self, rows):
         """Adds the rows of one measurement."""
         with self._path.open("a", encoding="utf-8", newline="") as file:
-            file.write(as_csv(rows))
+            durable.append(file, as_csv(rows))
         self.rows += rows
+
+
+def _salvaged(path):
+    """Returns the rows that are whole, and whether all lines were rows."""
+    text = path.read_bytes().decode("utf-8", errors="replace")
+    *lines, rest = text.split("\n")
+    header, *lines = [next(csv.reader([line]), []) for line in lines] or [[]]
+    if tuple(header) not in (COLUMNS, _OLDER):
+        return [], False
+    rows = []
+    for line in lines:
+        try:
+            values = dict(zip(header, line, strict=True))
+            rows.append({n: _value(n, values.get(n)) for n in COLUMNS})
+        except ValueError:
+            continue
+    return rows, not rest and len(rows) == len(lines)
 
 
 def _value(name, text):

@@ -10,11 +10,15 @@ import tempfile
 
 import tensorflow as tf
 
-from tfwd.training import output
+from tfwd import durable
 from tfwd.training import rules
 from tfwd.training import stored as stored_lib
 
 _STATE_FILE = "checkpoint"
+# Where those go that could not be read or were not continued.
+_ASIDE = "aside"
+_PARTIAL = ".partial-"
+_SUFFIXES = ("data-", "index")
 
 
 class CheckpointWriteError(OSError):
@@ -24,11 +28,12 @@ class CheckpointWriteError(OSError):
 class Checkpoints:
     """The checkpoints of one run in one folder.
 
-    A file is complete once it has its name: TensorFlow writes under a
-    temporary one, and the index, without which the rest is not looked at,
-    comes last. Nothing complete is deleted before its successor is complete.
-    What is saved again in the same step gets a name of its own for the same
-    reason.
+    A file is complete and on disk once it has its name: it is written in a
+    hidden folder, synced and then renamed, last the index, without which the
+    rest is not looked at. Nothing is deleted before its successor is complete,
+    and what could not be read is never deleted but moved to the folder
+    `aside`. What is saved again in the same step gets a name of its own for
+    the same reason.
 
     Under a strategy a variable is saved as its first replica holds it, and
     restored to all of them, so that checkpoints move between strategies.
@@ -73,7 +78,7 @@ class Checkpoints:
     def save(self, step, progress, extra=None):
         """Writes a checkpoint, then deletes what is no longer to be kept.
 
-        Checkpoints of later steps are deleted too: they could not be read, or
+        Checkpoints of later steps are moved aside: they could not be read, or
         are of a run that was not continued, and must not pass for newer.
 
         Args:
@@ -126,6 +131,7 @@ class Checkpoints:
                 No variable has been touched then.
         """
         here = stored_lib.describe(self._kinds, self._variables, {})
+        stored = stored_lib.completed(stored, here)
         found = stored_lib.differences(stored.description, here)
         first = list(itertools.islice(found, 4))
         if first:
@@ -139,59 +145,83 @@ class Checkpoints:
             for variable, value in zip(
                 members, stored.values[group], strict=True
             ):
-                variable.assign(value)
+                if value is not None:
+                    variable.assign(value)
         self._unreadable = set(stored.unreadable)
 
     def _write(self, snapshot, step):
-        self._folder.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(self._folder)
         self._remove_leftovers()
         before = stored_lib.names(self._folder)
-        stale = [
-            name
-            for name in before
-            if stored_lib.order(name)[0] >= step or name in self._unreadable
+        name = _next_name(step, before)
+        partial = self._folder / f"{_PARTIAL}{name}"
+        try:
+            snapshot.write(str(partial / "ckpt"))
+            self._publish(partial, name)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        partial.rmdir()
+        aside = {
+            each
+            for each in before
+            if stored_lib.order(each)[0] > step or each in self._unreadable
+        }
+        older = [
+            each
+            for each in before
+            if each not in aside and stored_lib.order(each)[0] < step
         ]
-        # The manager deletes from the front of its list.
-        self._list([*stale, *(name for name in before if name not in stale)])
-        prefix, number = _next_name(step, before)
-        tf.train.CheckpointManager(
-            snapshot,
-            str(self._folder),
-            max_to_keep=self._keep,
-            checkpoint_name=prefix,
-        ).save(checkpoint_number=number)
-        for name in stale:
-            for path in self._folder.glob(f"{name}.*"):
-                path.unlink()
-        if stale:
-            self._list(stored_lib.names(self._folder))
+        kept = [*older, name][-self._keep :]
+        self._list(kept)
+        for each in before:
+            if each in aside:
+                self._set_aside(each)
+            elif each not in kept:
+                self._delete(each)
+
+    def _publish(self, partial, name):
+        """Gives a checkpoint that is on disk its name, the index last."""
+        index, *data = sorted(
+            partial.iterdir(), key=lambda p: ".data-" in p.name
+        )
+        for path in (*data, index):
+            durable.sync(path)
+        for paths in (data, [index]):
+            for path in paths:
+                os.replace(
+                    path,
+                    self._folder / path.name.replace("ckpt", name, 1),
+                )
+            durable.sync_folder(self._folder)
+
+    def _delete(self, name):
+        # The index first: without it the rest is no checkpoint.
+        (self._folder / f"{name}.index").unlink()
+        for path in self._folder.glob(f"{name}.data-*"):
+            path.unlink()
+
+    def _set_aside(self, name):
+        folder = self._folder / _ASIDE
+        folder.mkdir(exist_ok=True)
+        number = len(list(folder.glob("*.index")))
+        for path in sorted(self._folder.glob(f"{name}.*"), reverse=True):
+            os.replace(path, folder / f"{number}-{path.name}")
 
     def _list(self, names):
-        """Rewrites the file by which the manager knows its checkpoints.
-
-        It would forget those that the file does not hold, and cannot start
-        from a torn one.
-        """
-        path = self._folder / _STATE_FILE
-        if not names:
-            path.unlink(missing_ok=True)
-            return
+        """Rewrites the file by which TensorFlow finds the newest one."""
         lines = [f'model_checkpoint_path: "{names[-1]}"']
-        for name in names:
-            seconds = (self._folder / f"{name}.index").stat().st_mtime
-            lines.append(f'all_model_checkpoint_paths: "{name}"')
-            lines.append(f"all_model_checkpoint_timestamps: {seconds}")
-        output.write_text(path, "\n".join(lines) + "\n")
+        lines += [f'all_model_checkpoint_paths: "{name}"' for name in names]
+        durable.write_text(self._folder / _STATE_FILE, "\n".join(lines) + "\n")
 
     def _remove_leftovers(self):
         """Deletes what an interrupted write has left, which is no checkpoint.
 
         Its space may be what the next one lacks.
         """
-        for path in self._folder.glob("ckpt-*_temp"):
-            shutil.rmtree(path, ignore_errors=True)
-        for path in self._folder.glob(f"{_STATE_FILE}.tmp*"):
-            path.unlink()
+        for pattern in (f"{_PARTIAL}*", "ckpt-*_temp"):
+            for path in self._folder.glob(pattern):
+                shutil.rmtree(path, ignore_errors=True)
         for path in self._folder.glob("ckpt-*.data-*"):
             name = path.name.partition(".data-")[0]
             if not path.with_name(f"{name}.index").exists():
@@ -206,15 +236,15 @@ class Checkpoints:
 
 
 def _next_name(step, names):
-    """The manager's two parts of a name that is not taken: prefix, number."""
+    """A name of the step that is not taken."""
     taken = [
         stored_lib.order(name)
         for name in names
         if stored_lib.order(name)[0] == step
     ]
     if not taken:
-        return "ckpt", step
-    return f"ckpt-{step}", (*max(taken), 0)[1] + 1
+        return f"ckpt-{step}"
+    return f"ckpt-{step}-{(*max(taken), 0)[1] + 1}"
 
 
 class Every:

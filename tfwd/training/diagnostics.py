@@ -3,12 +3,12 @@
 import tensorflow as tf
 
 from tfwd import data
+from tfwd import durable
 from tfwd.data import pipeline
 from tfwd.diagnostics import mechanisms
 from tfwd.diagnostics import pictures
 from tfwd.diagnostics import table
 from tfwd.diagnostics import tensorflow_summaries
-from tfwd.training import output
 from tfwd.training import rules
 from tfwd.training import strategy as strategy_lib
 
@@ -140,7 +140,7 @@ def draw(folder, title):
     """Draws mechanisms.png of a folder's diagnostics.csv, if it has any."""
     rows = table.read(folder / CSV) if (folder / CSV).exists() else []
     if rows:
-        output.replace(
+        durable.replace(
             folder / PICTURE,
             lambda partial: pictures.draw(rows, title, partial),
         )

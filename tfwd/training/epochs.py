@@ -7,6 +7,7 @@ import time
 
 import keras
 
+from tfwd import durable
 from tfwd.optimizers import overshoot
 from tfwd.training import agreement
 from tfwd.training import checkpoint
@@ -15,7 +16,6 @@ from tfwd.training import loop as loop_lib
 from tfwd.training import measures
 from tfwd.training import nonfinite
 from tfwd.training import optimizer as optimizer_lib
-from tfwd.training import output
 from tfwd.training import strategy as strategy_lib
 
 
@@ -190,7 +190,7 @@ class Epochs:
                     )
 
     def _replace(self, name, write):
-        output.replace(self.job.folder.path / name, write)
+        durable.replace(self.job.folder.path / name, write)
 
     def _elapsed(self):
         return time.perf_counter() - self._began

@@ -88,7 +88,8 @@ def prepare(settings, previous=None):
 
     Returns:
         A `Job` at the newest checkpoint of its folder, or at step 0. The
-        folder holds flags.txt and what was there before.
+        folder holds flags.txt and what was there before, and is locked until
+        `job.folder.release()` or the end of the process.
 
     Raises:
         ValueError: Something does not fit; one line that names the flag or
@@ -101,13 +102,24 @@ def prepare(settings, previous=None):
     if settings.tensorboard:
         _check_tensorboard()
     is_chief = _is_chief(settings)
-    if previous is None:
+    if previous is not None:
+        folder = previous.folder
+    else:
         folder = output.choose(settings) if is_chief else _of_chief(settings)
+    try:
+        return _in_folder(folder, settings, previous, is_chief)
+    except BaseException:
+        folder.release()
+        raise
+
+
+def _in_folder(folder, settings, previous, is_chief):
+    if previous is not None:
+        strategy = previous.strategy
+    else:
         # Workers that never come are waited for here.
         with watchdog.Watchdog(settings.step_timeout):
             strategy = strategy_lib.create(settings)
-    else:
-        folder, strategy = previous.folder, previous.strategy
     _seed(settings)
     _check_replicas(settings, strategy)
     source = inputs.load(settings)
@@ -118,8 +130,7 @@ def prepare(settings, previous=None):
     )
     # Made here only to be checked.
     inputs.training_batches(settings, source, strategy, step=0)
-    place = folder.path / "checkpoints"
-    stored = _stored(settings, place)
+    stored = _stored(settings, folder)
     restores = previous.progress.restores + 1 if previous else 0
     if stored is not None:
         restores = max(restores, stored.progress.restores)
@@ -132,7 +143,7 @@ def prepare(settings, previous=None):
     loop = build.make_loop(
         settings, strategy, source, built.model, built.optimizer
     )
-    checkpoints = checkpoints_of(settings, place, built, loop, is_chief)
+    evaluation = inputs.evaluation_splits(settings, source, strategy)
     diagnostics = None
     if settings.diagnostics:
         diagnostics = diagnostics_lib.Diagnostics(
@@ -141,17 +152,20 @@ def prepare(settings, previous=None):
     interventions = interventions_lib.Interventions(
         settings, built.model, built.optimizer, loop
     )
-    progress = progress_lib.Progress()
     if stored is not None:
         _check_epochs(settings, source, stored.progress)
+    if is_chief:
+        folder = output.create(folder, settings)
+    checkpoints = checkpoints_of(
+        settings, folder.path / "checkpoints", built, loop, is_chief
+    )
+    progress = progress_lib.Progress()
+    if stored is not None:
         progress = _restored(stored, checkpoints, loop)
         if not callable(plan.learning_rate):
             # A constant is one of the variables restored.
             built.optimizer.learning_rate = plan.learning_rate
     progress.restores = restores
-    evaluation = inputs.evaluation_splits(settings, source, strategy)
-    if is_chief:
-        output.create(folder, settings)
     return Job(
         settings=settings,
         strategy=strategy,
@@ -185,12 +199,36 @@ def checkpoints_of(settings, folder, built, loop, is_chief=True):
 
 
 def _stored(settings, folder):
-    """The newest checkpoint that can be read, or None."""
-    found = stored_lib.read_newest(folder)
-    if found is None and settings.resume == "must":
+    """The newest checkpoint that can be read, None where there is none to be.
+
+    Raises:
+        ValueError: None can be read of a run that has come further.
+    """
+    if folder.is_complete:
+        return None
+    place = folder.path / "checkpoints"
+    problem = None
+    try:
+        # What is in a folder that is no run's yet may be another's by now.
+        found = stored_lib.read_newest(place) if folder.is_begun else None
+    except OSError as error:
+        found, problem = None, f"{place}: {error.strerror}"
+    except stored_lib.UnreadableError as error:
+        found, problem = None, error
+    if found is None and problem is None:
+        results = folder.results()
+        if results:
+            problem = f"there is none beside {', '.join(results)}"
+    if problem is not None:
         rules.refuse(
-            "resume", f"needs a readable checkpoint in {folder}", "must"
+            "resume",
+            f"needs a checkpoint that can be read ({problem}): make one "
+            "readable, name another --output_dir, or move this one away to "
+            "begin anew. Nothing has been changed",
+            settings.resume,
         )
+    if found is None and settings.resume == "must":
+        rules.refuse("resume", f"needs a checkpoint in {place}", "must")
     return found
 
 

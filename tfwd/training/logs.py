@@ -1,13 +1,15 @@
 """What a run writes down: metrics.csv, run.json, TensorBoard, the table."""
 
 import csv
+import io
 import json
 import platform
+import warnings
 
 import keras
 import tensorflow as tf
 
-from tfwd.training import output
+from tfwd import durable
 
 _SPLITS = ("train", "validation", "test")
 COLUMNS = (
@@ -41,31 +43,91 @@ class MetricsFile:
     Floats are written with all their digits, so that equal runs give equal
     bytes; a value that does not exist (no validation split) is left empty.
 
+    A file that is gone on with keeps the rows of the checkpoint. If it does
+    not have all of them whole, or has other columns, its whole rows are kept
+    by the names of their columns, the file itself is set aside, and a warning
+    says so.
+
     Args:
         path: The file.
-        columns: Their names.
-        rows: How many rows of a file that is there are kept.
+        columns: Their names, "step" among them.
+        rows: How many rows the checkpoint has counted.
+        last_step: The step of the checkpoint; rows of later ones go.
+
+    Attributes:
+        rows: How many rows of the file were kept.
+
+    Raises:
+        OSError: The file cannot be read or written; it is as it was.
     """
 
-    def __init__(self, path, columns=COLUMNS, rows=0):
-        lines = [",".join(columns) + "\n"]
-        if rows:
-            with path.open(encoding="utf-8", newline="") as file:
-                lines = file.readlines()[: rows + 1]
-        output.write_text(path, "".join(lines))
+    def __init__(self, path, columns=COLUMNS, rows=0, last_step=None):
+        kept = _kept(path, columns, rows, last_step) if rows else []
+        self.rows = len(kept)
+        durable.write_text(path, _as_csv([columns, *kept]))
+        self._columns = columns
         self._file = path.open("a", encoding="utf-8", newline="")
-        self._writer = csv.DictWriter(
-            self._file, columns, lineterminator="\n", extrasaction="raise"
-        )
 
     def append(self, row):
         """Writes one row, a dict with the columns as keys."""
-        self._writer.writerow(row)
-        self._file.flush()
+        unknown = sorted(row.keys() - set(self._columns))
+        if unknown:
+            raise ValueError(
+                "`row` must have the columns of the file alone. "
+                f"Received: {unknown}"
+            )
+        values = [row.get(name) for name in self._columns]
+        durable.append(self._file, _as_csv([values]))
 
     def close(self):
         """Closes the file."""
         self._file.close()
+
+
+def _kept(path, columns, rows, last_step):
+    """The values, as texts, of the rows up to a step."""
+    text = ""
+    if path.exists():
+        text = path.read_bytes().decode("utf-8", errors="replace")
+    # What has no line end is torn.
+    header, *lines = [
+        next(csv.reader([line]), []) for line in text.split("\n")[:-1]
+    ] or [[]]
+    found = [
+        dict(zip(header, line, strict=True))
+        for line in lines
+        if "step" in header and _is_whole(line, header)
+    ]
+    if last_step is not None:
+        found = [row for row in found if float(row["step"]) <= last_step]
+    found = found[:rows]
+    if tuple(header) != tuple(columns) or len(found) < rows:
+        place = "it is not there"
+        if path.exists():
+            place = f"as it was it is {durable.set_aside(path)}"
+        warnings.warn(
+            f"{path} should have {rows} rows of the columns "
+            f"{','.join(columns)}; {len(found)} of them could be kept, and "
+            f"{place}",
+            stacklevel=3,
+        )
+    return [[row.get(name, "") for name in columns] for row in found]
+
+
+def _is_whole(line, header):
+    if len(line) != len(header) or not line[header.index("step")]:
+        return False
+    try:
+        [float(value) for value in line if value]
+    except ValueError:
+        return False
+    return True
+
+
+def _as_csv(rows):
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 class TensorBoard:

@@ -2,10 +2,13 @@
 
 import dataclasses
 import datetime
-import os
+import itertools
 import pathlib
+import zipfile
 
+from tfwd import durable
 from tfwd.training import flagfile
+from tfwd.training import lock as lock_lib
 from tfwd.training import rules
 
 FLAGS = "flags.txt"
@@ -25,6 +28,11 @@ NAMES = (
 )
 
 
+_MODELS = ("last.keras", "best.keras", "final.keras")
+# The parts of a .keras file, without which it is none.
+_PARTS = {"metadata.json", "config.json", "model.weights.h5"}
+
+
 @dataclasses.dataclass(frozen=True)
 class Folder:
     """The folder of a run.
@@ -33,11 +41,42 @@ class Folder:
         path: A `pathlib.Path`.
         is_begun: Whether it holds this very run.
         is_complete: Whether that has come to its end.
+        lock: The `lock.Lock` that keeps other processes out; None before the
+            folder is made, where nothing is left to write, and for workers
+            that are not the chief.
     """
 
     path: pathlib.Path
     is_begun: bool = False
     is_complete: bool = False
+    lock: lock_lib.Lock | None = dataclasses.field(default=None, compare=False)
+
+    def results(self):
+        """The names of the files that tell of training, if there are any.
+
+        Raises:
+            ValueError: metrics.csv cannot be read.
+        """
+        found = [name for name in _MODELS if (self.path / name).exists()]
+        try:
+            with (self.path / "metrics.csv").open("rb") as file:
+                # The first line has the names of the columns.
+                if len(file.read().splitlines()) > 1:
+                    found.insert(0, "metrics.csv")
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            rules.refuse(
+                "output_dir",
+                f"must have a readable metrics.csv ({error.strerror})",
+                self.path,
+            )
+        return found
+
+    def release(self):
+        """Lets other processes have the folder; may be called again."""
+        if self.lock is not None:
+            self.lock.release()
 
 
 def choose(settings, now=None):
@@ -49,23 +88,78 @@ def choose(settings, now=None):
         now: `datetime.datetime` of the timestamp, now if `None`.
 
     Returns:
-        A `Folder` that holds no run or, unless `--resume=never`, this one.
+        A `Folder` that holds no run or, unless `--resume=never`, this one,
+        which is locked if it is not complete.
 
     Raises:
-        ValueError: The folder holds another run, or is no folder, or there is
-            nothing to resume under `--resume=must`.
+        ValueError: The folder holds another run, or is no folder, or another
+            process writes to it, or there is nothing to resume under
+            `--resume=must`.
     """
     if settings.output_dir is None:
         return Folder(_fresh(settings, now or datetime.datetime.now()))
     path = _expanded(settings.output_dir)
+    try:
+        return _chosen(path, settings)
+    except OSError as error:
+        rules.refuse("output_dir", f"must be readable ({error.strerror})", path)
+
+
+def of_this_run(path):
+    """The `Folder` at a path that is known to hold no other run.
+
+    Raises:
+        ValueError: Its final.keras cannot be read now.
+    """
+    return Folder(path, (path / FLAGS).exists(), _is_whole(path))
+
+
+def create(folder, settings):
+    """Makes the folder, locks it and writes its flags.txt.
+
+    Args:
+        folder: What `choose` returned; one that is locked is left as it is.
+        settings: The `Settings`.
+
+    Returns:
+        The `Folder`, under the next number if the default one has been taken
+        in the meantime.
+
+    Raises:
+        ValueError: The folder cannot be made or written, or another process
+            has begun a run in it.
+    """
+    if folder.lock is not None or folder.is_complete:
+        return folder
+    is_ours = settings.output_dir is None
+    try:
+        path = _claimed(folder.path) if is_ours else folder.path
+        durable.make_folder(path)
+        lock = _locked(path)
+        try:
+            # Somebody may have been faster, and even be done.
+            _check_no_other(path)
+            text = "\n".join(flagfile.lines(settings)) + "\n"
+            durable.write_text(path / FLAGS, text)
+        except BaseException:
+            lock.release()
+            raise
+    except OSError as error:
+        reason = error.strerror or error
+        rules.refuse("output_dir", f"must be writable ({reason})", folder.path)
+    return dataclasses.replace(folder, path=path, lock=lock)
+
+
+def _chosen(path, settings):
     if path.exists() and not path.is_dir():
         rules.refuse("output_dir", "must be a folder", path)
     if (path / FLAGS).is_file():
         _check_same(settings, path)
-        return of_this_run(path)
-    found = [name for name in NAMES if (path / name).exists()]
-    if found:
-        rules.refuse("output_dir", f"must hold no other run's {found[0]}", path)
+        folder = of_this_run(path)
+        if folder.is_complete:
+            return folder
+        return dataclasses.replace(folder, lock=_locked(path))
+    _check_no_other(path)
     if settings.resume == "must":
         rules.refuse(
             "resume", f"needs a run to go on with in {path}", settings.resume
@@ -73,40 +167,55 @@ def choose(settings, now=None):
     return Folder(path)
 
 
-def of_this_run(path):
-    """The `Folder` at a path that is known to hold no other run."""
-    return Folder(
-        path, (path / FLAGS).exists(), (path / "final.keras").exists()
-    )
+def _claimed(path):
+    """Makes a folder that nobody has made, under this name or the next."""
+    durable.make_folder(path.parent)
+    for count in itertools.count(1):
+        one = path if count == 1 else path.with_name(f"{path.name}-{count}")
+        try:
+            one.mkdir()
+        except FileExistsError:
+            continue
+        durable.sync_folder(one.parent)
+        return one
 
 
-def create(folder, settings):
-    """Makes the folder and writes its flags.txt, unless the run is begun.
-
-    Raises:
-        ValueError: The folder cannot be made or written.
-    """
-    path = folder.path
+def _locked(path):
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        if not folder.is_begun:
-            text = "\n".join(flagfile.lines(settings)) + "\n"
-            write_text(path / FLAGS, text)
+        return lock_lib.Lock(path)
+    except lock_lib.HeldError as error:
+        rules.refuse(
+            "output_dir",
+            f"must not be that of a run that is going on, by {error}",
+            path,
+        )
     except OSError as error:
         rules.refuse("output_dir", f"must be writable ({error.strerror})", path)
 
 
-def write_text(path, text):
-    """Writes a file in one piece: it is there whole, or not at all."""
-    replace(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+def _check_no_other(path):
+    found = [name for name in NAMES if (path / name).exists()]
+    if found:
+        rules.refuse("output_dir", f"must hold no other run's {found[0]}", path)
 
 
-def replace(path, write):
-    """Lets `write` fill a file beside `path`, then moves it there."""
-    # The suffix is kept because writers go by it (.keras, .png).
-    partial = path.with_name(f".partial-{path.name}")
-    write(partial)
-    os.replace(partial, path)
+def _is_whole(path):
+    """Whether there is a final.keras of which every byte can be read."""
+    try:
+        with zipfile.ZipFile(path / "final.keras") as archive:
+            names = set(archive.namelist())
+            return names >= _PARTS and archive.testzip() is None
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        rules.refuse(
+            "output_dir",
+            f"must have a readable final.keras ({error.strerror})",
+            path,
+        )
+    # Damage shows as BadZipFile, zlib.error and others.
+    except Exception:
+        return False
 
 
 def _fresh(settings, now):
@@ -118,12 +227,7 @@ def _fresh(settings, now):
             now.strftime("%Y%m%d-%H%M%S"),
         )
     )
-    path = pathlib.Path("runs", name)
-    count = 1
-    while path.exists():
-        count += 1
-        path = pathlib.Path("runs", f"{name}-{count}")
-    return path
+    return pathlib.Path("runs", name)
 
 
 def _expanded(text):

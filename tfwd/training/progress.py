@@ -84,18 +84,19 @@ class Progress:
     def from_json(cls, text):
         """The inverse of `to_json`.
 
+        A field that an earlier version did not have has its default.
+
         Raises:
-            ValueError: A field is missing, unknown or of another type.
+            ValueError: A field is unknown, as those of a later version are, or
+                of another type.
         """
         values = json.loads(text)
         fields = {field.name: field for field in dataclasses.fields(cls)}
-        if values.keys() != fields.keys():
-            missing = sorted(fields.keys() - values.keys())
-            unknown = sorted(values.keys() - fields.keys())
+        unknown = sorted(values.keys() - fields.keys())
+        if unknown:
             raise ValueError(
-                "The progress in a checkpoint must have the fields of this "
-                f"version of tfwd. Received: missing={missing}, "
-                f"unknown={unknown}"
+                "The progress in a checkpoint must have no fields that this "
+                f"version of tfwd does not know. Received: {unknown}"
             )
         for name, value in values.items():
             if not _fits(fields[name], value):

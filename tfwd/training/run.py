@@ -1,6 +1,9 @@
 """A run: a job trained to its end, whatever happens on the way."""
 
+import warnings
+
 import tfwd
+from tfwd import durable
 from tfwd.training import curves
 from tfwd.training import diagnostics
 from tfwd.training import epochs as epochs_lib
@@ -31,6 +34,13 @@ def train(job):
             metrics.csv hold the last finished epoch.
         CheckpointWriteError: A checkpoint could not be written.
     """
+    try:
+        return _train(job)
+    finally:
+        job.folder.release()
+
+
+def _train(job):
     settings = job.settings
     if job.folder.is_complete:
         print(f"{job.folder.path} is complete: nothing is left to train")
@@ -95,7 +105,7 @@ def _writers(job):
     path = job.folder.path
     speed = measures.input_speed(job.local_batches(0))
     print(f"Input pipeline: {speed:,.0f} examples/s by itself")
-    output.write_text(
+    durable.write_text(
         path / "run.json",
         logs.as_json(
             logs.description(
@@ -109,11 +119,14 @@ def _writers(job):
             )
         ),
     )
-    writers = [
-        logs.MetricsFile(
-            path / "metrics.csv", logs.columns(job.task), job.progress.rows
-        )
-    ]
+    metrics = logs.MetricsFile(
+        path / "metrics.csv",
+        logs.columns(job.task),
+        job.progress.rows,
+        job.progress.step,
+    )
+    job.progress.rows = metrics.rows
+    writers = [metrics]
     if job.settings.tensorboard:
         writers.append(logs.TensorBoard(path / "tensorboard"))
     return writers
@@ -130,7 +143,7 @@ def _finish(job, watchdog):
     path = job.folder.path
     if job.is_chief:
         with watchdog.paused():
-            output.replace(path / "final.keras", job.model.save)
+            durable.replace(path / "final.keras", job.model.save)
             (path / "last.keras").unlink(missing_ok=True)
     # A collective: all workers evaluate.
     rows = _measured(job.loop, job.evaluation, job.task, watchdog.beat)
@@ -159,14 +172,22 @@ def _measured(loop, evaluation, task, on_call=lambda: None):
 
 
 def _draw(job):
+    """Draws the pictures; one that fails never stops a run."""
     path, settings = job.folder.path, job.settings
     title = f"{settings.model} on {settings.dataset}, {settings.optimizer}"
-    diagnostics.draw(path, title)
+    for draw in (diagnostics.draw, _draw_curves):
+        try:
+            draw(path, title)
+        except Exception as error:
+            warnings.warn(f"A picture is missing ({error})", stacklevel=2)
+
+
+def _draw_curves(path, title):
     if not (path / "metrics.csv").exists():
         return
     rows = logs.read(path / "metrics.csv")
     if rows:
-        output.replace(
+        durable.replace(
             path / "curves.png",
             lambda partial: curves.draw(rows, title, partial),
         )

@@ -1,19 +1,23 @@
-"""SIGTERM and SIGINT as a request to stop after the running step."""
+"""SIGTERM, SIGINT and SIGHUP as a request to stop after the running step."""
 
 import contextlib
 import os
 import signal
 import threading
 
-NUMBERS = (signal.SIGTERM, signal.SIGINT)
+NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+_LEFT_ALONE = (signal.SIGHUP, signal.SIG_IGN)
 
 
 class StopRequest:
-    """Remembers the first of the two signals while the context is open.
+    """Remembers the first of these signals while the context is open.
 
-    A second one of the same kind ends the process at once, as the handler
-    before would have done. Elsewhere than in the main thread, where Python
-    allows no handlers, the context does nothing.
+    A second one of the same kind ends the process at once: by a handler that
+    the program has set itself, and otherwise as the system does, without the
+    traceback of a KeyboardInterrupt. SIGHUP stays ignored where it is, as
+    under nohup. Elsewhere than in the main thread, where Python allows no
+    handlers, the context does nothing.
 
         with signals.StopRequest() as stop:
             while stop.number is None: ...
@@ -41,6 +45,8 @@ class StopRequest:
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
             for number in NUMBERS:
+                if (number, signal.getsignal(number)) == _LEFT_ALONE:
+                    continue
                 self._previous[number] = signal.signal(number, self._handle)
         return self
 
@@ -65,7 +71,7 @@ class StopRequest:
 
     def _end(self, number, frame):
         previous = self._previous[number]
-        if callable(previous):
+        if callable(previous) and previous is not signal.default_int_handler:
             previous(number, frame)
         else:
             signal.signal(number, signal.SIG_DFL)

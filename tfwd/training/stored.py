@@ -9,6 +9,7 @@ files are looked at themselves: TensorFlow's list of them, the file
 import dataclasses
 import itertools
 import json
+import os
 import re
 import warnings
 
@@ -22,6 +23,8 @@ _INDEX = re.compile(r"ckpt-\d+(-\d+)?\.index")
 # A layer's number counts the layers of the process, not those of the model.
 _COUNTER = re.compile(r"_\d+(?=[/_]|$)")
 EXTRA = "extra"
+# Variables that checkpoints of earlier versions do not have.
+_LATER = ("damping",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,12 +48,22 @@ class Stored:
     unreadable: tuple[str, ...]
 
 
+class UnreadableError(Exception):
+    """There are checkpoints, but none can be read; one line on the newest."""
+
+
 def names(folder):
-    """The names of a folder's checkpoints, oldest first, readable or not."""
+    """The names of a folder's checkpoints, oldest first, readable or not.
+
+    Raises:
+        OSError: The folder is there but cannot be listed.
+    """
+    try:
+        files = os.listdir(folder)
+    except FileNotFoundError:
+        return []
     found = [
-        path.name.removesuffix(".index")
-        for path in folder.glob("ckpt-*.index")
-        if _INDEX.fullmatch(path.name)
+        name.removesuffix(".index") for name in files if _INDEX.fullmatch(name)
     ]
     return sorted(found, key=order)
 
@@ -67,26 +80,25 @@ def read_newest(folder):
         folder: A `pathlib.Path`, which need not exist.
 
     Returns:
-        A `Stored`, or `None` if there is no checkpoint or none can be read;
-        `names(folder)` tells these apart. Each one that is passed over is
-        told in a warning.
+        A `Stored`, or `None` if there is no checkpoint. Each newer one that is
+        passed over is told in a warning.
 
     Raises:
-        ValueError: It was written by another version of tfwd.
+        UnreadableError: There are some, but none can be read.
+        OSError: The folder is there but cannot be listed.
+        ValueError: It was written by a later version of tfwd.
     """
     newest_first = names(folder)[::-1]
+    problems = []
     for number, name in enumerate(newest_first):
         try:
             description, progress, values = _read(folder / name)
         # Damage shows as OpError, IndexError and others.
         except Exception as error:
-            older = newest_first[number + 1 :]
-            instead = f"falling back to {older[0]}" if older else "none is left"
-            warnings.warn(
-                f"{folder / name} cannot be read ({reason(error)}); {instead}",
-                stacklevel=2,
-            )
+            problems.append(f"{folder / name} cannot be read ({reason(error)})")
             continue
+        for problem in problems:
+            warnings.warn(f"{problem}; falling back to {name}", stacklevel=2)
         extra = [name for name, *_ in description["groups"][EXTRA]]
         return Stored(
             folder / name,
@@ -96,6 +108,8 @@ def read_newest(folder):
             values,
             tuple(newest_first[:number]),
         )
+    if problems:
+        raise UnreadableError(problems[0])
     return None
 
 
@@ -128,6 +142,37 @@ def describe(kinds, variables, extra):
     return {"kinds": kinds, "groups": groups}
 
 
+def completed(stored, here):
+    """Fills up a checkpoint of an earlier version.
+
+    Args:
+        stored: A `Stored`.
+        here: What `describe` says of the variables that it is for.
+
+    Returns:
+        A `Stored` with `None` as the value of each variable that the earlier
+        version did not have: it keeps the value that it was made with.
+    """
+    groups = {
+        name: list(members)
+        for name, members in stored.description["groups"].items()
+    }
+    values = {name: list(arrays) for name, arrays in stored.values.items()}
+    for name, members in here["groups"].items():
+        there = groups.get(name, [])
+        paths = {_comparable(each)[0] for each in there}
+        for place, each in enumerate(members):
+            path = _comparable(each)[0]
+            if path.rpartition("/")[2] in _LATER and path not in paths:
+                there.insert(place, each)
+                values[name].insert(place, None)
+    return dataclasses.replace(
+        stored,
+        description={**stored.description, "groups": groups},
+        values=values,
+    )
+
+
 def differences(there, here):
     """Yields what differs between two descriptions, the extra ones apart.
 
@@ -154,7 +199,7 @@ def differences(there, here):
 
 def reason(error):
     """The first line of an error, without TensorFlow's names of operations."""
-    text = str(error).partition("\n")[0]
+    text = getattr(error, "strerror", None) or str(error).partition("\n")[0]
     text = re.sub(r"^\{\{.*?\}\} | \[Op:\w+\]$", "", text)
     return text or type(error).__name__
 
@@ -165,6 +210,10 @@ def _read(path):
     TensorFlow checks the checksum of each tensor, but not that of the index,
     so names, shapes and dtypes are compared with the description.
     """
+    # TensorFlow takes a file that it may not open for one that is not there.
+    for file in path.parent.glob(f"{path.name}.*"):
+        with file.open("rb"):
+            pass
     reader = tf.train.load_checkpoint(str(path))
     tensors = {
         name: reader.get_tensor(name)

@@ -108,9 +108,14 @@ def of_run(folder, data_dir=None):
         virtual_cpus=None,
         data_dir=data_dir or recorded.data_dir,
     )
-    stored = stored_lib.read_newest(path / "checkpoints")
+    try:
+        stored = stored_lib.read_newest(path / "checkpoints")
+    except (OSError, stored_lib.UnreadableError) as error:
+        rules.refuse(
+            "checkpoint", f"must have one that can be read ({error})", path
+        )
     if stored is None:
-        rules.refuse("checkpoint", "must have one that can be read", path)
+        rules.refuse("checkpoint", "must have one", path)
     strategy = strategy_lib.create(settings)
     source = inputs.load(settings)
     plan = optimizer_lib.plan(

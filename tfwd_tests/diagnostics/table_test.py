@@ -57,14 +57,46 @@ def test_new_file_drops_what_was_there(tmp_path):
     assert table.File(path).rows == table.read(path) == []
 
 
-def test_file_without_the_columns_is_refused_and_left_alone(tmp_path):
+def damage_torn(path):
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def damage_blank(path):
+    path.write_bytes(path.read_bytes() + b"\xff\x00\n")
+
+
+def damage_short(path):
+    lines = path.read_text().splitlines(keepends=True)
+    lines[2] = lines[2][:9] + "\n"
+    path.write_text("".join(lines))
+
+
+@pytest.mark.parametrize("damage", [damage_torn, damage_blank, damage_short])
+def test_whole_rows_of_a_damaged_file_are_kept_and_the_file_is_too(
+    damage, tmp_path
+):
     path = tmp_path / "diagnostics.csv"
-    path.write_text("epoch,loss\n1,2\n")
-    with pytest.raises(
-        ValueError, match="columns epoch,step,layer,.* epoch,lo"
-    ):
-        table.File(path, last_epoch=5)
-    assert path.read_text() == "epoch,loss\n1,2\n"
+    table.File(path).append([*measurement(0), *measurement(1)])
+    expected = table.read(path)
+    damage(path)
+    damaged = path.read_bytes()
+    with pytest.warns(UserWarning, match="rows are kept, and as it was it is"):
+        again = table.File(path, last_epoch=5)
+    assert again.rows == table.read(path)
+    assert len(expected) - 1 <= len(again.rows) <= len(expected)
+    assert all(row in expected for row in again.rows)
+    aside = tmp_path / "diagnostics.damaged-1.csv"
+    assert aside.read_bytes() == damaged
+
+
+@pytest.mark.parametrize("text", ["", "epoch,st", "epoch,loss\n1,2\n"])
+def test_file_of_other_columns_is_set_aside(text, tmp_path):
+    path = tmp_path / "diagnostics.csv"
+    path.write_text(text)
+    with pytest.warns(UserWarning, match="of other columns: 0 rows are kept"):
+        assert table.File(path, last_epoch=5).rows == []
+    assert table.read(path) == []
+    assert (tmp_path / "diagnostics.damaged-1.csv").read_text() == text
 
 
 def test_row_of_an_unknown_column_is_refused():

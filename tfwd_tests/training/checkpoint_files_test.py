@@ -20,6 +20,7 @@ import tensorflow as tf
 from tfwd.training import checkpoint
 from tfwd.training import progress as progress_lib
 from tfwd.training import stored as stored_lib
+from tfwd_tests import file_events
 
 
 def counter(folder, keep=2, size=1, **arguments):
@@ -90,22 +91,54 @@ def test_steps_that_were_abandoned_do_not_pass_for_the_newest(tmp_path):
     assert step_of_whole(stored_lib.read_newest(tmp_path)) == 15
 
 
-def test_unreadable_ones_are_not_among_those_kept(tmp_path):
+def test_unreadable_ones_are_set_aside_and_never_deleted(tmp_path):
     save, _ = counter(tmp_path)
     for step in (10, 20):
         save(step)
-    (tmp_path / "ckpt-20.index").write_bytes(b"")
+    (tmp_path / "ckpt-20.index").write_bytes(b"torn")
+    data = (tmp_path / "ckpt-20.data-00000-of-00001").read_bytes()
     with pytest.warns(UserWarning, match="falling back to ckpt-10"):
         stored = stored_lib.read_newest(tmp_path)
     save, checkpoints = counter(tmp_path)
     checkpoints.restore(stored)
-    save(30)
-    assert stored_lib.names(tmp_path) == ["ckpt-10", "ckpt-30"]
+    save(15)
+    save(20)
+    assert stored_lib.names(tmp_path) == ["ckpt-15", "ckpt-20"]
+    aside = tmp_path / "aside"
+    assert (aside / "0-ckpt-20.index").read_bytes() == b"torn"
+    assert (aside / "0-ckpt-20.data-00000-of-00001").read_bytes() == data
+    assert len(list(aside.iterdir())) == 2
+
+
+def test_old_one_goes_when_the_new_one_is_on_disk(tmp_path):
+    save, _ = counter(tmp_path, keep=1)
+    save(1)
+    with file_events.recorded() as events:
+        save(2)
+
+    def place(*event):
+        (found,) = [n for n, each in enumerate(events) if each == event]
+        return found
+
+    renamed = [
+        place("rename", tmp_path / ".partial-ckpt-2" / f"ckpt{suffix}", target)
+        for suffix in (".data-00000-of-00001", ".index")
+        for target in [tmp_path / f"ckpt-2{suffix}"]
+    ]
+    syncs = [n for n, each in enumerate(events) if each == ("sync", tmp_path)]
+    deleted = [
+        place("delete", tmp_path / f"ckpt-1{suffix}")
+        for suffix in (".index", ".data-00000-of-00001")
+    ]
+    assert renamed[0] < syncs[0] < renamed[1] < syncs[1] < deleted[0]
+    assert deleted[0] < deleted[1]
 
 
 def test_leftovers_of_an_interrupted_write_are_removed(tmp_path):
     save, _ = counter(tmp_path)
     save(1)
+    (tmp_path / ".partial-ckpt-2").mkdir()
+    (tmp_path / ".partial-ckpt-2" / "ckpt.index").write_text("half")
     (tmp_path / "ckpt-2_temp").mkdir()
     (tmp_path / "ckpt-2_temp" / "part-00000").write_text("half")
     (tmp_path / "ckpt-2.data-00000-of-00001").write_text("half")
@@ -157,6 +190,10 @@ def test_full_disk_is_told_and_leaves_the_one_before(step, size, tmp_path):
     assert text.endswith("large); the newest complete one is ckpt-10")
     assert "\n" not in text
     assert step_of_whole(stored_lib.read_newest(tmp_path)) == 10
+    assert {path.suffix for path in tmp_path.iterdir()} <= {
+        *("", ".index", ".data-00000-of-00001")
+    }
+    assert len(list(tmp_path.iterdir())) == 3
     save(30)
     assert step_of_whole(stored_lib.read_newest(tmp_path)) == 30
 

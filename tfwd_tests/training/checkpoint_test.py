@@ -109,6 +109,25 @@ def test_what_keras_adds_to_an_optimizer_is_kept(arguments, tmp_path):
     assert_equal(arrays(again), arrays(model))
 
 
+def test_kfac_goes_on_from_a_checkpoint_of_before_its_damping_was_one(tmp_path):
+    model = built(tfwd.KFAC, damping=0.2)
+    advance(model, BATCHES[:3])
+    variables = [v for v in model.optimizer.variables if v.name != "damping"]
+    assert len(variables) == len(model.optimizer.variables) - 1
+    checkpoint.Checkpoints(
+        tmp_path,
+        1,
+        {"model": model.variables, "optimizer": variables},
+        kinds={"optimizer": "KFAC"},
+    ).save(3, progress_lib.Progress(step=3))
+    again = built(tfwd.KFAC, damping=0.2)
+    of(tmp_path, again).restore(stored_lib.read_newest(tmp_path))
+    assert_equal(arrays(again), arrays(model))
+    for each in (model, again):
+        advance(each, BATCHES[3:])
+    assert_equal(arrays(again), arrays(model))
+
+
 @pytest.mark.parametrize(
     ("dtype", "value"),
     [

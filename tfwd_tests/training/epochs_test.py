@@ -4,10 +4,10 @@ import keras
 import pytest
 
 from tfwd import data
+from tfwd import durable
 from tfwd import train
 from tfwd.training import checkpoint
 from tfwd.training import logs
-from tfwd.training import output
 from tfwd_tests.training import crashes
 
 # The rate grows until rate times decay is 1, which wipes the weights out: the
@@ -24,8 +24,8 @@ def patch(monkeypatch, event, count):
     owner, name, condition = {
         "row": (logs.MetricsFile, "append", lambda *_: True),
         "checkpoint": (checkpoint.Checkpoints, "save", lambda *_: True),
-        "last.keras": (output, "replace", lambda p, _: p.name == "last.keras"),
-        "best.keras": (output, "replace", lambda p, _: p.name == "best.keras"),
+        "last.keras": (durable, "replace", lambda p, _: p.name == "last.keras"),
+        "best.keras": (durable, "replace", lambda p, _: p.name == "best.keras"),
     }[event]
     crashing = crashes.crashing_after(getattr(owner, name), count, condition)
     monkeypatch.setattr(owner, name, crashing)

@@ -69,6 +69,45 @@ def test_unknown_column_is_an_error(tmp_path):
     file.close()
 
 
+def test_rows_of_fewer_columns_are_kept_by_the_names_of_these(tmp_path):
+    path = tmp_path / "metrics.csv"
+    before = "epoch,step,speed,train_loss\n1,4,9.5,0.25\n2,8,9,0.125\n"
+    path.write_text(before)
+    with pytest.warns(UserWarning, match="2 of them could be kept"):
+        logs.MetricsFile(path, rows=2, last_step=8).close()
+    rows = logs.read(path)
+    assert list(rows[0]) == list(logs.COLUMNS)
+    assert [(row["step"], row["train_loss"]) for row in rows] == [
+        (4.0, 0.25),
+        (8.0, 0.125),
+    ]
+    assert rows[0]["test_loss"] is None
+    assert (tmp_path / "metrics.damaged-1.csv").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("lost", "steps"), [(0, [2.0]), (1, [1.0]), (2, [1.0, 2.0])]
+)
+def test_row_of_a_later_step_takes_no_lost_ones_place(tmp_path, lost, steps):
+    path = tmp_path / "metrics.csv"
+    file = logs.MetricsFile(path)
+    for step in (1, 2, 3):
+        file.append(ROW | {"step": step})
+    file.close()
+    lines = path.read_text().splitlines(keepends=True)
+    lines[1 + lost] = lines[1 + lost][:3] + "\n"
+    path.write_text("".join(lines))
+    # The checkpoint is of step 2.
+    if len(steps) == 2:
+        file = logs.MetricsFile(path, rows=2, last_step=2)
+    else:
+        with pytest.warns(UserWarning, match="1 of them could be kept"):
+            file = logs.MetricsFile(path, rows=2, last_step=2)
+    file.close()
+    assert [row["step"] for row in logs.read(path)] == steps
+    assert file.rows == len(steps)
+
+
 def test_description_lists_decayed_and_excluded_paths():
     model = keras.Sequential(
         [keras.Input((3,)), keras.layers.Dense(2, name="logits")]

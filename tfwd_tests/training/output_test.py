@@ -2,7 +2,11 @@
 
 import dataclasses
 import datetime
+import errno
+import os
+import zipfile
 
+import keras
 import pytest
 
 from tfwd.training import flagfile
@@ -17,13 +21,16 @@ def test_default_folder_tells_the_run_and_is_always_fresh(
 ):
     monkeypatch.chdir(tmp_path)
     settings = settings_lib.Settings()
-    first = output.choose(settings, NOW)
-    assert str(first.path) == "runs/digits-mlp-adams-20240506-070809"
-    assert not first.is_begun
-    assert not first.path.exists()
-    output.create(first, settings)
-    second = output.choose(settings, NOW)
-    assert str(second.path) == "runs/digits-mlp-adams-20240506-070809-2"
+    # All are chosen in the same second, before any is made.
+    chosen = [output.choose(settings, NOW) for _ in range(3)]
+    assert not any(each.is_begun for each in chosen)
+    assert not (tmp_path / "runs").exists()
+    name = "runs/digits-mlp-adams-20240506-070809"
+    assert [str(output.create(each, settings).path) for each in chosen] == [
+        name,
+        f"{name}-2",
+        f"{name}-3",
+    ]
 
 
 def test_created_folder_replays_the_settings(tmp_path):
@@ -41,10 +48,65 @@ def test_folder_with_the_same_run_is_that_run_and_keeps_its_flags(tmp_path):
     begun = output.choose(other_way)
     assert begun == output.Folder(tmp_path, is_begun=True)
     before = (tmp_path / "flags.txt").read_bytes()
-    output.create(begun, other_way)
+    assert output.create(begun, other_way) is begun
     assert (tmp_path / "flags.txt").read_bytes() == before
-    (tmp_path / "final.keras").write_text("model")
+
+
+def write_model(path):
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(path)
+
+
+def test_run_is_complete_when_its_final_model_can_be_read(tmp_path):
+    settings = settings_lib.Settings(output_dir=str(tmp_path))
+    output.create(output.choose(settings), settings)
+    final = tmp_path / "final.keras"
+    write_model(final)
     assert output.choose(settings).is_complete
+    whole = final.read_bytes()
+    for damaged in (b"", b"model", whole[:-40], whole[:200]):
+        final.write_bytes(damaged)
+        assert not output.choose(settings).is_complete
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    final.write_bytes(flipped)
+    assert not output.choose(settings).is_complete
+    with zipfile.ZipFile(final, "w") as archive:
+        archive.writestr("config.json", "{}")
+    assert not output.choose(settings).is_complete
+
+
+def test_final_model_that_cannot_be_read_now_is_not_written_again(
+    tmp_path, monkeypatch
+):
+    settings = settings_lib.Settings(output_dir=str(tmp_path))
+    output.create(output.choose(settings), settings)
+    write_model(tmp_path / "final.keras")
+
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(zipfile, "ZipFile", fail)
+    with pytest.raises(ValueError, match="final.keras .Input/output error"):
+        output.choose(settings)
+
+
+def test_folder_of_a_run_that_goes_on_is_refused(tmp_path):
+    settings = settings_lib.Settings(output_dir=str(tmp_path / "a"))
+    chosen = [output.choose(settings) for _ in range(2)]
+    first = output.create(chosen[0], settings)
+    holder = rf"going on, by process {os.getpid()} on .*, since "
+    for again in (
+        lambda: output.choose(settings),
+        lambda: output.create(chosen[1], settings),
+    ):
+        with pytest.raises(ValueError, match=holder) as error:
+            again()
+        assert str(error.value).startswith("`--output_dir` must not be that ")
+    first.release()
+    # The first may even have come to its end in the meantime.
+    with pytest.raises(ValueError, match="must hold no other run's flags.txt"):
+        output.create(chosen[1], settings)
+    output.choose(settings).release()
 
 
 def test_folder_with_the_same_run_is_refused_under_resume_never(tmp_path):
@@ -95,16 +157,3 @@ def test_file_in_the_place_of_the_folder_is_refused(tmp_path):
     below = settings_lib.Settings(output_dir=str(tmp_path / "a" / "b"))
     with pytest.raises(ValueError, match="must be writable"):
         output.create(output.choose(below), below)
-
-
-def test_failed_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / "a.txt"
-    output.write_text(path, "old")
-
-    def torn(partial):
-        partial.write_text("ne")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        output.replace(path, torn)
-    assert path.read_text() == "old"

@@ -16,8 +16,12 @@ import importlib.util, signal, sys, time
 spec = importlib.util.spec_from_file_location("signals", sys.argv[1])
 signals = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(signals)
+# Python itself may have started with it ignored.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 if sys.argv[2] == "ignored":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+if sys.argv[2] == "nohup":
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 with signals.StopRequest() as stop:
     print("ready", flush=True)
     while stop.number is None or sys.argv[2] == "endless":
@@ -40,7 +44,11 @@ def started(kind):
 
 @pytest.mark.parametrize(
     ("number", "name", "code"),
-    [(signal.SIGTERM, "SIGTERM", 143), (signal.SIGINT, "SIGINT", 130)],
+    [
+        (signal.SIGTERM, "SIGTERM", 143),
+        (signal.SIGINT, "SIGINT", 130),
+        (signal.SIGHUP, "SIGHUP", 129),
+    ],
 )
 @pytest.mark.parametrize("kind", ["plain", "ignored"])
 def test_signal_ends_in_order_with_the_exit_code_of_a_shell(
@@ -54,15 +62,25 @@ def test_signal_ends_in_order_with_the_exit_code_of_a_shell(
     assert process.returncode == code
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", signals.NUMBERS)
 def test_second_signal_of_the_same_kind_ends_at_once(number):
     process = started("endless")
     process.send_signal(number)
     assert "received" in process.stderr.readline()
     process.send_signal(number)
-    out, _ = process.communicate()
-    assert out == ""
+    out, err = process.communicate()
+    assert (out, err) == ("", "")
     assert process.returncode == -number
+
+
+def test_ignored_hang_up_stays_ignored():
+    process = started("nohup")
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate() == (
+        "saved\n",
+        "SIGTERM received: saving a checkpoint\n",
+    )
 
 
 def test_second_signal_reaches_the_handler_from_before():

@@ -1,5 +1,7 @@
 """A damaged checkpoint is passed over with a warning, never half believed."""
 
+import errno
+import pathlib
 import random
 import warnings
 
@@ -115,18 +117,39 @@ def test_torn_list_of_checkpoints_changes_nothing(content, tmp_path):
     assert tf.train.latest_checkpoint(tmp_path) == str(tmp_path / "ckpt-4")
 
 
-def test_no_readable_one_is_none_and_its_files_still_show(tmp_path):
+def test_no_readable_one_is_an_error_that_tells_of_the_newest(tmp_path):
     written(tmp_path)
     for step in (1, 2, 3):
         flip(tmp_path / f"ckpt-{step}{DATA}", 7)
-    with pytest.warns(UserWarning) as seen:
-        assert stored_lib.read_newest(tmp_path) is None
-    assert [str(each.message).rpartition("; ")[2] for each in seen] == [
-        "falling back to ckpt-2",
-        "falling back to ckpt-1",
-        "none is left",
-    ]
+    with pytest.raises(
+        stored_lib.UnreadableError, match=r"ckpt-3 cannot be read \(.+\)$"
+    ) as error:
+        stored_lib.read_newest(tmp_path)
+    assert "\n" not in str(error.value)
     assert stored_lib.names(tmp_path) == ["ckpt-1", "ckpt-2", "ckpt-3"]
+
+
+def test_what_may_not_be_read_now_is_passed_over_as_well(tmp_path, monkeypatch):
+    written(tmp_path)
+    whole = pathlib.Path.open
+
+    def opened(path, *arguments, **keywords):
+        if path.name.startswith("ckpt-3.data"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return whole(path, *arguments, **keywords)
+
+    monkeypatch.setattr(pathlib.Path, "open", opened)
+    with pytest.warns(
+        UserWarning,
+        match=r"ckpt-3 cannot be read \(Permission denied\); falling back",
+    ):
+        check_whole(stored_lib.read_newest(tmp_path), 2)
+
+
+def test_folder_that_cannot_be_listed_is_no_empty_one(tmp_path):
+    (tmp_path / "checkpoints").write_text("a file")
+    with pytest.raises(NotADirectoryError):
+        stored_lib.read_newest(tmp_path / "checkpoints")
 
 
 def test_folder_without_checkpoints_has_none(tmp_path):
@@ -153,5 +176,5 @@ def test_progress_of_another_version_is_an_error_and_no_fallback(
         progress_lib.Progress, "to_json", lambda self: '{"speed": 1}'
     )
     written(tmp_path, steps=(1,))
-    with pytest.raises(ValueError, match=r"unknown=\['speed'\]"):
+    with pytest.raises(ValueError, match=r"does not know.*\['speed'\]"):
         stored_lib.read_newest(tmp_path)
