@@ -21,7 +21,7 @@ _DEFINE = {
 # and its own machines.
 _NOT_REPLAYED = ("output_dir", "resume", "worker_hosts", "task_index", "tpu")
 # Nor is how it is carried out, which may change when it is resumed.
-_MAY_DIFFER = (
+MAY_DIFFER = (
     "strategy",
     "num_devices",
     "virtual_cpus",
@@ -140,7 +140,7 @@ def differences(settings, other_lines):
             *(",".join(each.get(name, ["<unset>"])) for each in (there, here)),
         )
         for name in dict.fromkeys([*here, *there])
-        if there.get(name) != here.get(name) and name not in _MAY_DIFFER
+        if there.get(name) != here.get(name) and name not in MAY_DIFFER
     ]
 
 

@@ -266,7 +266,7 @@ def _is_chief(settings):
 def _of_chief(settings):
     """The chief's folder, which the chief checks."""
     path = pathlib.Path(settings.output_dir).expanduser()
-    return output.of_this_run(path)
+    return output.of_this_run(path, settings)
 
 
 def _check_replicas(settings, strategy):

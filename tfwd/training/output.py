@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import itertools
+import os
 import pathlib
 import zipfile
 
@@ -41,6 +42,7 @@ class Folder:
         path: A `pathlib.Path`.
         is_begun: Whether it holds this very run.
         is_complete: Whether that has come to its end.
+        is_extended: Whether it holds this run with fewer epochs.
         lock: The `lock.Lock` that keeps other processes out; None before the
             folder is made, where nothing is left to write, and for workers
             that are not the chief.
@@ -49,6 +51,7 @@ class Folder:
     path: pathlib.Path
     is_begun: bool = False
     is_complete: bool = False
+    is_extended: bool = False
     lock: lock_lib.Lock | None = dataclasses.field(default=None, compare=False)
 
     def results(self):
@@ -105,20 +108,24 @@ def choose(settings, now=None):
         rules.refuse("output_dir", f"must be readable ({error.strerror})", path)
 
 
-def of_this_run(path):
+def of_this_run(path, settings):
     """The `Folder` at a path that is known to hold no other run.
 
     Raises:
         ValueError: Its final.keras cannot be read now.
     """
-    return Folder(path, (path / FLAGS).exists(), _is_whole(path))
+    if not (path / FLAGS).exists():
+        return Folder(path)
+    is_extended = bool(flagfile.differences(settings, _flags(path)))
+    return Folder(path, True, not is_extended and _is_whole(path), is_extended)
 
 
 def create(folder, settings):
     """Makes the folder, locks it and writes its flags.txt.
 
     Args:
-        folder: What `choose` returned; one that is locked is left as it is.
+        folder: What `choose` returned; one that is begun keeps its flags,
+            unless its run is extended.
         settings: The `Settings`.
 
     Returns:
@@ -129,6 +136,8 @@ def create(folder, settings):
         ValueError: The folder cannot be made or written, or another process
             has begun a run in it.
     """
+    if folder.is_extended:
+        return _extended(folder, settings)
     if folder.lock is not None or folder.is_complete:
         return folder
     is_ours = settings.output_dir is None
@@ -139,8 +148,7 @@ def create(folder, settings):
         try:
             # Somebody may have been faster, and even be done.
             _check_no_other(path)
-            text = "\n".join(flagfile.lines(settings)) + "\n"
-            durable.write_text(path / FLAGS, text)
+            _write_flags(path, settings)
         except BaseException:
             lock.release()
             raise
@@ -155,7 +163,7 @@ def _chosen(path, settings):
         rules.refuse("output_dir", "must be a folder", path)
     if (path / FLAGS).is_file():
         _check_same(settings, path)
-        folder = of_this_run(path)
+        folder = of_this_run(path, settings)
         if folder.is_complete:
             return folder
         return dataclasses.replace(folder, lock=_locked(path))
@@ -165,6 +173,24 @@ def _chosen(path, settings):
             "resume", f"needs a run to go on with in {path}", settings.resume
         )
     return Folder(path)
+
+
+def _extended(folder, settings):
+    """Gives a run its larger number of epochs; it is no longer complete.
+
+    In this order: a run without its final model goes on, whatever its flags.
+    """
+    final = folder.path / "final.keras"
+    if final.exists():
+        os.replace(final, folder.path / "last.keras")
+        durable.sync_folder(folder.path)
+    _write_flags(folder.path, settings)
+    return dataclasses.replace(folder, is_extended=False)
+
+
+def _write_flags(path, settings):
+    text = "\n".join(flagfile.lines(settings)) + "\n"
+    durable.write_text(path / FLAGS, text)
 
 
 def _claimed(path):
@@ -242,22 +268,28 @@ def _expanded(text):
     return path
 
 
-def _check_same(settings, path):
+def _flags(path):
+    """The lines of a run's flags.txt."""
     try:
-        lines = (path / FLAGS).read_text(encoding="utf-8").splitlines()
+        return (path / FLAGS).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         rules.refuse(
             "output_dir", f"must hold a readable {FLAGS} ({error})", path
         )
-    differences = [
-        f"--{name}={there}, not --{name}={here}"
-        for name, there, here in flagfile.differences(settings, lines)
-    ]
-    if differences:
+
+
+def _check_same(settings, path):
+    differences = flagfile.differences(settings, _flags(path))
+    if differences and not _only_extends(settings, differences):
+        text = "; ".join(
+            f"--{name}={there}, not --{name}={here}"
+            for name, there, here in differences
+        )
         rules.refuse(
             "output_dir",
-            f"must be a new folder; it holds a run with "
-            f"{'; '.join(differences)}",
+            f"must be a new folder; it holds a run with {text}. When a run is "
+            f"resumed, these may change: {', '.join(flagfile.MAY_DIFFER)}; and "
+            "epochs may grow where no schedule is cosine",
             path,
         )
     if settings.resume == "never":
@@ -267,3 +299,14 @@ def _check_same(settings, path):
             "same flags, is already there",
             path,
         )
+
+
+def _only_extends(settings, differences):
+    """Whether the run there is the first part of this one."""
+    (name, there, here), *others = differences
+    return (
+        not others
+        and name == "epochs"
+        and int(there) < int(here)
+        and "cosine" not in (settings.schedule, settings.weight_decay_schedule)
+    )

@@ -162,6 +162,42 @@ def test_final_model_that_is_none_is_made_again(stopped, folder, content):
     crashes.assert_same(folder, stopped / "whole")
 
 
+def test_run_goes_on_for_more_epochs_as_if_it_had_had_them_before(
+    stopped, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    shorter = [*ARGUMENTS, "--epochs=2"]
+    assert train.main(shorter) == 0
+    assert train.main(ARGUMENTS) == 0
+    crashes.assert_same(pathlib.Path("a"), stopped / "whole")
+    flags = [
+        (each / "flags.txt").read_text()
+        for each in (pathlib.Path("a"), stopped / "whole")
+    ]
+    assert flags[0] == flags[1]
+    capsys.readouterr()
+    # The longer run is this one now, and complete.
+    assert train.main(ARGUMENTS) == 0
+    assert "a is complete" in capsys.readouterr().out
+    assert train.main(shorter) == 2
+    assert "--epochs=3, not --epochs=2" in capsys.readouterr().err
+
+
+def test_run_whose_schedule_knows_its_end_cannot_go_on_longer(folder, capsys):
+    flags = folder / "flags.txt"
+    text = flags.read_text().replace("schedule=constant", "schedule=cosine")
+    flags.write_text(text)
+    before = contents(folder)
+    longer = ["--epochs=4", "--schedule=cosine"]
+    longer += ["--weight_decay_schedule=cosine"]
+    assert train.main([*ARGUMENTS, *longer]) == 2
+    error = capsys.readouterr().err
+    assert "--epochs=3, not --epochs=4" in error
+    assert "may grow where no schedule is cosine" in error
+    assert "may change: strategy, num_devices" in error
+    assert contents(folder) == before
+
+
 def test_every_file_of_a_run_is_on_disk_before_it_has_its_name(
     tmp_path, monkeypatch
 ):
