@@ -5,6 +5,7 @@ from keras import ops
 
 from tfwd.optimizers import arguments
 from tfwd.optimizers import base
+from tfwd.optimizers import variable_types
 from tfwd.optimizers import weight_decay as decay
 
 
@@ -77,7 +78,7 @@ class Adai(base.Optimizer):
         """
         if self.built:
             return
-        arguments.check_holds_squares(variables)
+        variable_types.check_holds_squares(variables)
         super().build(variables)
         self.momentums, self.velocities, self.gathered_weights = (
             self.add_optimizer_variables(

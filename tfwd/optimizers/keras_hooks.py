@@ -13,9 +13,9 @@ TensorFlow backend are in `tensorflow_replicas`, of JAX in `jax_arrays`.
 import keras
 from keras import ops
 
-from tfwd.optimizers import arguments
 from tfwd.optimizers import conditional
 from tfwd.optimizers import gradient_shapes
+from tfwd.optimizers import variable_types
 
 if keras.backend.backend() == "tensorflow":
     from tfwd.optimizers import tensorflow_replicas
@@ -80,7 +80,7 @@ class HookedOptimizer(_BackendOptimizer):
             known = self.model_variables()
         else:
             known = trainable_variables = list(trainable_variables)
-        arguments.check_real_floating(known, grads)
+        variable_types.check_real_floating(known, grads)
         # Keras constrains variables after every step. That is a projection,
         # but not to the last digit, and a skipped step moves nothing.
         constrained = [v for v in known if v.constraint is not None]

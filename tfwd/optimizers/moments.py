@@ -7,6 +7,7 @@ from keras import ops
 
 from tfwd.optimizers import arguments
 from tfwd.optimizers import base
+from tfwd.optimizers import variable_types
 
 
 def bias_correction(beta, t):
@@ -67,7 +68,7 @@ class MomentsOptimizer(base.Optimizer):
         """
         if self.built:
             return
-        arguments.check_holds_squares(variables)
+        variable_types.check_holds_squares(variables)
         super().build(variables)
         self.momentums, self.velocities = self.add_optimizer_variables(
             variables,

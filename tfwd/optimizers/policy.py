@@ -13,6 +13,7 @@ from tfwd.optimizers import keras_arguments as keras_checks
 from tfwd.optimizers import keras_hooks
 from tfwd.optimizers import selection
 from tfwd.optimizers import summary
+from tfwd.optimizers import variable_types
 
 # Keras' arguments that a step is made of; λ and η are variables.
 _FIXED = (
@@ -280,7 +281,7 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
                 the variables. Of an optimizer out of a config it is a warning:
                 a model may have been frozen since.
         """
-        arguments.check_real_floating(variables)
+        variable_types.check_real_floating(variables)
         self._decay_factors.decide(
             self.name, variables, map(self.is_overwritten, variables)
         )
