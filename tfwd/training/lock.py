@@ -1,5 +1,6 @@
 """Who may write a run's folder: one process at a time."""
 
+import contextlib
 import datetime
 import fcntl
 import os
@@ -21,15 +22,8 @@ class Lock:
     network file system that passes such locks on to its server keeps other
     hosts out too; where a file system has none, a warning says so.
 
-    The file itself stays: if it were deleted, a process that has just opened
-    it would hold a lock that nobody else sees.
-
     Args:
         folder: A `pathlib.Path` that exists.
-
-    Attributes:
-        release: A function that lets others have the folder; it may be called
-            again.
 
     Raises:
         HeldError: Another process holds it, or this one a second time.
@@ -37,22 +31,27 @@ class Lock:
     """
 
     def __init__(self, folder):
-        descriptor = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666)
-        # Also when the lock is forgotten.
-        self.release = weakref.finalize(self, os.close, descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 1000).decode(errors="replace").strip()
-            self.release()
-            raise HeldError(holder or "another process") from None
-        except OSError as error:
-            warnings.warn(
-                f"{folder} has no locks ({error.strerror}): nothing keeps a "
-                "second run out of it",
-                stacklevel=2,
-            )
-            return
+        self._path = folder / NAME
+        while True:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            # Also when the lock is forgotten.
+            self._close = weakref.finalize(self, os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.read(descriptor, 1000).decode(errors="replace")
+                self._close()
+                raise HeldError(holder.strip() or "another process") from None
+            except OSError as error:
+                warnings.warn(
+                    f"{folder} has no locks ({error.strerror}): nothing keeps "
+                    "a second run out of it",
+                    stacklevel=2,
+                )
+                return
+            if self._is_named(descriptor):
+                break
+            self._close()
         now = datetime.datetime.now()
         holder = (
             f"process {os.getpid()} on {socket.gethostname()}, since "
@@ -60,3 +59,20 @@ class Lock:
         )
         os.truncate(descriptor, 0)
         os.write(descriptor, holder.encode())
+
+    def release(self):
+        """Lets others have the folder; may be called again."""
+        if self._close.alive:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+            self._close()
+
+    def _is_named(self, descriptor):
+        """Whether what is locked is the file that others would open.
+
+        The one before may have deleted it in between.
+        """
+        try:
+            return os.path.samestat(os.fstat(descriptor), self._path.stat())
+        except FileNotFoundError:
+            return False

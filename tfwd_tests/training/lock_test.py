@@ -32,6 +32,29 @@ def test_second_holder_is_told_who_the_first_is(tmp_path):
     lock_lib.Lock(tmp_path).release()
 
 
+def test_released_folder_is_left_as_it_was_and_a_deleted_file_locks_nothing(
+    tmp_path, monkeypatch
+):
+    lock_lib.Lock(tmp_path).release()
+    assert list(tmp_path.iterdir()) == []
+    # The one before lets go between the opening and the locking of this one.
+    before = lock_lib.Lock(tmp_path)
+    lock, calls = fcntl.flock, []
+
+    def locked(descriptor, operation):
+        calls.append(descriptor)
+        if len(calls) == 1:
+            before.release()
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", locked)
+    held = lock_lib.Lock(tmp_path)
+    assert len(calls) == 2
+    with pytest.raises(lock_lib.HeldError):
+        lock_lib.Lock(tmp_path)
+    held.release()
+
+
 def test_lock_of_another_process_goes_when_that_is_killed(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, lock_lib.__file__, str(tmp_path)],
