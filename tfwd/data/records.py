@@ -140,9 +140,42 @@ def shuffled(
     buffer_seed = tf.random.stateless_uniform(
         (), seed, minval=1, maxval=2**62, dtype=tf.int64, alg="philox"
     )
-    return records.shuffle(
-        SHUFFLE_BUFFER, seed=buffer_seed, reshuffle_each_iteration=False
+    return buffer_shuffled(records, seed[0], buffer_seed)
+
+
+def buffer_shuffled(
+    records: tf.data.Dataset, seed: tf.Tensor, seed2: tf.Tensor
+) -> tf.data.Dataset:
+    """Returns the elements in the order in which a buffer of them is drawn.
+
+    `tf.data.Dataset.shuffle` does the same, but takes one seed only. The other
+    is TensorFlow's global one, on which the order would depend, and beside a
+    global seed of 0 it cannot be a tensor.
+
+    Args:
+        records: any dataset.
+        seed: int64.
+        seed2: int64; TensorFlow takes two zeros for "at random".
+    """
+    variant = tf.raw_ops.ShuffleDatasetV3(
+        input_dataset=tf.data.experimental.to_variant(records),
+        buffer_size=tf.constant(SHUFFLE_BUFFER, tf.int64),
+        seed=seed,
+        seed2=seed2,
+        seed_generator=tf.raw_ops.DummySeedGenerator(),
+        reshuffle_each_iteration=False,
+        **shapes_of(records.element_spec),
     )
+    return tf.data.experimental.from_variant(variant, records.element_spec)
+
+
+def shapes_of(spec) -> dict[str, list]:
+    """Returns what a raw operation is told of a dataset's elements."""
+    parts = tf.nest.flatten(spec)
+    return {
+        "output_types": [part.dtype for part in parts],
+        "output_shapes": [part.shape for part in parts],
+    }
 
 
 def in_turns(shards: list[tf.data.Dataset], turns) -> tf.data.Dataset:
