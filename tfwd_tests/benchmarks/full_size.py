@@ -24,7 +24,7 @@ from tfwd import data
 from tfwd import models
 from tfwd.data import text
 from tfwd.training import settings as settings_lib
-from tfwd_tests.benchmarks import training
+from tfwd_tests.benchmarks import in_memory
 
 STEPS = 3
 AIM = "<= 24 GiB"
@@ -114,7 +114,7 @@ def load(case, settings):
             case.num_classes, case.batch_size, settings.bptt, num_segments=10
         )
     if settings.data_dir is None:
-        return training.random_splits(
+        return in_memory.random_splits(
             "cifar10", (32, 32, 3), case.num_classes, 10 * case.batch_size
         )
     source = data.load("cifar10", data_dir=settings.data_dir)
@@ -133,16 +133,16 @@ def measure(case, data_dir=None):
         optimizer=case.optimizer,
         batch_size=case.batch_size,
     )
-    job = training.make_job(settings, load(case, settings))
-    iterator, losses = iter(job.batches(0)), []
+    trained = in_memory.make_training(settings, load(case, settings))
+    iterator, losses = iter(trained.batches(0)), []
 
     def seconds(number):
         start = time.perf_counter()
-        done = job.loop.advance(iterator, number, 1)
+        done = trained.loop.advance(iterator, number, 1)
         losses.append(done.loss / done.predictions)
         return time.perf_counter() - start
 
-    job.loop.start_epoch()
+    trained.loop.start_epoch()
     first = seconds(0)
     with_factors = with_inverses = None
     number = 1
@@ -154,13 +154,13 @@ def measure(case, data_dir=None):
     last = losses[-1]
     if case.optimizer == "kfac":
         # Their first ones were compiled.
-        with_factors = seconds(job.optimizer.factor_every)
+        with_factors = seconds(trained.optimizer.factor_every)
         with_inverses = seconds(0)
     # In KiB, on Linux. It counts what the parent held when it started this
     # process too: the same imports, and nothing else.
     peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return Measurement(
-        sum(math.prod(v.shape) for v in job.model.trainable_variables),
+        sum(math.prod(v.shape) for v in trained.model.trainable_variables),
         first,
         steps,
         with_factors,

@@ -10,9 +10,7 @@ if keras.backend.backend() != "tensorflow":
     pytest.skip("The benchmark is TensorFlow's", allow_module_level=True)
 
 from tfwd_tests.benchmarks import full_size
-from tfwd_tests.benchmarks import training
-
-pytestmark = pytest.mark.full
+from tfwd_tests.benchmarks import in_memory
 
 
 def test_benchmark_measures_a_model_in_a_process_of_its_own(capsys):
@@ -31,8 +29,8 @@ def test_benchmark_measures_a_model_in_a_process_of_its_own(capsys):
 
 def test_kfac_is_measured_with_and_without_its_work(monkeypatch):
     # The factor of 32 x 32 x 3 inputs would take seconds to invert.
-    images = training.random_splits("cifar10", (4, 4, 3), 10, 40)
-    monkeypatch.setattr(training, "random_splits", lambda *arguments: images)
+    images = in_memory.random_splits("cifar10", (4, 4, 3), 10, 40)
+    monkeypatch.setattr(in_memory, "random_splits", lambda *arguments: images)
     case = full_size.Case("mlp", 10, "kfac", width=1 / 32, batch_size=4)
     measured = full_size.measure(case)
     # 48-4-4-10 with biases.

@@ -1,22 +1,20 @@
 """Zhang et al. 2019, Figure 5, on MNIST: Jacobian, curvature, generalization.
 
-`python -m tfwd_tests.benchmarks.jacobian_scatter --data_dir=... --runs=...`
-trains sixteen networks of different depth, width, optimizer and weight decay
-to 100 % training accuracy, each in a folder of its own, measures them and
-prints one line for each and the correlations. A network whose folder is there
-is not trained again. About a quarter of an hour on two cores.
+`python -m tfwd_tests.benchmarks.jacobian_scatter --data_dir=DATA --runs=RUNS
+--examples=2000` trains sixteen networks of different depth, width, optimizer
+and weight decay to 100 % training accuracy, each in a folder of its own,
+measures them and prints one line for each and the correlations. A network whose
+folder is there is not trained again. About a quarter of an hour on two cores.
 """
 
+import argparse
 import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
-from absl import app
-from absl import flags
 
 from tfwd import data
+from tfwd import train as train_lib
 from tfwd.diagnostics import measures
 
 _COMMON = (
@@ -103,12 +101,23 @@ def arguments(name, folder, data_dir):
     ]
 
 
-def train(name, folder, data_dir):
-    """Trains a network through the binary, unless its folder holds it."""
+def train(name, folder, data_dir, more=()):
+    """Trains a network through the binary, unless its folder holds it.
+
+    Args:
+        name: Of the network.
+        folder: Where the run is, or will be.
+        data_dir: Folder of TFDS data sets.
+        more: Further arguments of the binary, which win.
+
+    Raises:
+        SystemExit: The binary failed; with its exit code.
+    """
     if (folder / "final.keras").exists():
         return
-    command = [sys.executable, "-m", "tfwd.train"]
-    subprocess.run([*command, *arguments(name, folder, data_dir)], check=True)
+    code = train_lib.main([*arguments(name, folder, data_dir), *more])
+    if code:
+        raise SystemExit(code)
 
 
 def measured(model, train_data, test_data, count):
@@ -150,41 +159,68 @@ def _ranks(values):
     return np.argsort(np.argsort(values))
 
 
-def main(_):
-    """Trains what is missing and prints the scatter."""
-    values = flags.FLAGS
-    runs = pathlib.Path(values.runs)
-    source = data.load("mnist", data_dir=values.data_dir)
+def report(names, runs, data_dir, examples, more=()):
+    """Yields the lines of the scatter as the networks are there.
+
+    Args:
+        names: Of the networks.
+        runs: Folder of the runs.
+        data_dir: Folder of TFDS data sets.
+        examples: Training images measured.
+        more: Further arguments of the binary.
+    """
+    source = data.load("mnist", data_dir=data_dir)
     train_data, test_data = (
         _as_arrays(source, split) for split in ("train", "test")
     )
     rows = {}
-    print(f"{'network':18}" + "".join(f"{name:>12}" for name in COLUMNS))
-    for name in NETWORKS:
-        train(name, runs / name, values.data_dir)
+    yield f"{'network':18}" + "".join(f"{name:>12}" for name in COLUMNS)
+    for name in names:
+        train(name, runs / name, data_dir, more)
         model = keras.saving.load_model(runs / name / "final.keras")
-        row = measured(model, train_data, test_data, values.examples)
-        print(f"{name:18}" + "".join(f"{value:12.5g}" for value in row))
+        row = measured(model, train_data, test_data, examples)
+        yield f"{name:18}" + "".join(f"{value:12.5g}" for value in row)
         # The figure is of networks that have learned every image.
         if row[0] == 1:
             rows[name] = row
-    print(f"correlations over {len(rows)} networks at 100 % (logs, ranks)")
-    for (x, y), (logs, ranks) in correlations(list(rows.values())).items():
-        print(f"{x:>12} {y:12}{logs:8.3f}{ranks:8.3f}")
+    yield f"correlations over {len(rows)} networks at 100 % (logs, ranks)"
+    if len(rows) > 1:
+        for (x, y), (logs, ranks) in correlations(list(rows.values())).items():
+            yield f"{x:>12} {y:12}{logs:8.3f}{ranks:8.3f}"
 
 
 def _as_arrays(source, split):
-    # 1000 divides both splits: no row is padding.
-    parts = [
-        (batch.inputs.numpy(), batch.labels.numpy())
-        for batch in data.evaluation_batches(source, split, 1000)
-    ]
-    return tuple(map(np.concatenate, zip(*parts, strict=True)))
+    examples = source.examples(split)
+    batch = data.Batch(examples.images, examples.labels, None, None)
+    images = data.finish(source, batch, augment=False).inputs.numpy()
+    return images, examples.labels
+
+
+def main(given=None):
+    """Trains what is missing and prints the scatter."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--data_dir", required=True, help="folder of TFDS data sets"
+    )
+    parser.add_argument("--runs", required=True, help="folder for the runs")
+    parser.add_argument(
+        "--examples", type=int, default=10000, help="training images measured"
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one network, in batches of 5, to try the program",
+    )
+    options = parser.parse_args(given)
+    for line in report(
+        list(NETWORKS)[: 1 if options.quick else None],
+        pathlib.Path(options.runs),
+        options.data_dir,
+        options.examples,
+        ["--batch_size=5"] if options.quick else [],
+    ):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("data_dir", None, "folder of TFDS data sets")
-    flags.DEFINE_string("runs", None, "folder for the runs")
-    flags.DEFINE_integer("examples", 10000, "training images measured")
-    flags.mark_flags_as_required(["data_dir", "runs"])
-    app.run(main)
+    main()

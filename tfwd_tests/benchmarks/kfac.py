@@ -1,6 +1,6 @@
 """Times K-FAC's steps against SGD on the same model, in one run.
 
-    python -m tfwd_tests.benchmarks.kfac --peer=/path/to/python
+    python -m tfwd_tests.benchmarks.kfac --peer=PYTHON
 
 TensorFlow: a compiled training step, with `update_factors` and
 `update_inverses` before it. JAX: `train_on_batch`. Prints tables and judges

@@ -13,7 +13,6 @@ if keras.backend.backend() not in ("tensorflow", "jax"):
 from tfwd_tests.benchmarks import kfac
 from tfwd_tests.benchmarks import kfac_steps
 
-pytestmark = pytest.mark.full
 STEP_ROWS = [
     "plain step",
     "plain step, plain path",

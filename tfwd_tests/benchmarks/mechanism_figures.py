@@ -9,10 +9,9 @@ prints the numbers. The runs are those of
 `cifar10_vgg11_bn_kfac_f_narrow.flags`.
 """
 
+import argparse
 import pathlib
 
-from absl import app
-from absl import flags
 from matplotlib import figure
 from matplotlib import ticker
 from matplotlib.backends import backend_agg
@@ -48,9 +47,15 @@ def draw(panels, path):
     picture.savefig(path, dpi=120)
 
 
-def main(_):
+def main(arguments=None):
     """Draws the picture and prints its numbers."""
-    values = flags.FLAGS
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("decay", "no_decay", "kfac"):
+        parser.add_argument(
+            f"--{name}", required=True, help="the folder of a run"
+        )
+    parser.add_argument("--output", required=True, help="PNG file to write")
+    values = parser.parse_args(arguments)
     rate, traces = "effective_learning_rate", ("fisher", "gauss_newton")
     panels = [
         (
@@ -81,8 +86,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    for name in ("decay", "no_decay", "kfac"):
-        flags.DEFINE_string(name, None, "the folder of a run")
-    flags.DEFINE_string("output", None, "PNG file to write")
-    flags.mark_flags_as_required(["decay", "no_decay", "kfac", "output"])
-    app.run(main)
+    main()

@@ -118,13 +118,13 @@ def mean_errors(variables):
     return lines
 
 
-def report(side, width, batch_size, repeats, jit_compile):
+def report(side, name, width, batch_size, repeats, jit_compile):
     """Returns the lines of the whole report."""
     keras.utils.set_random_seed(1)
     variables = make_variables(side)
     accuracy = mean_errors(variables)
     gradients = [keras.random.normal(v.shape) for v in variables]
-    model = models.build("vgg16", (32, 32, 3), 10, width=width)
+    model = models.build(name, (32, 32, 3), 10, width=width)
     images = keras.random.normal((batch_size, 32, 32, 3))
     labels = tf.range(batch_size) % 10
     ours, theirs = (
@@ -174,7 +174,9 @@ def main(arguments=None):
             "`KERAS_BACKEND` must be tensorflow. Received: "
             f"KERAS_BACKEND={keras.backend.backend()}"
         )
-    size = (20, 1 / 64, 2) if options.quick else (2000, 0.25, 128)
+    size = (2000, "vgg16", 0.25, 128)
+    if options.quick:
+        size = (20, "mlp", 1 / 64, 2)
     print(*report(*size, options.repeats, options.jit), sep="\n")
 
 

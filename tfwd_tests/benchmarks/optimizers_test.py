@@ -14,7 +14,6 @@ from tfwd_tests.benchmarks import optimizers
 from tfwd_tests.benchmarks import timing
 
 
-@pytest.mark.full
 def test_benchmark_prints_a_row_for_each_pair_and_the_accuracy(capsys):
     optimizers.main(["--quick", "--repeats=2"])
     lines = capsys.readouterr().out.splitlines()

@@ -19,14 +19,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfwd import data
-from tfwd.training import build
 from tfwd.training import inputs
-from tfwd.training import job as job_lib
 from tfwd.training import measures
 from tfwd.training import optimizer as optimizer_lib
-from tfwd.training import progress as progress_lib
 from tfwd.training import settings as settings_lib
 from tfwd.training import strategy as strategy_lib
+from tfwd_tests.benchmarks import in_memory
 from tfwd_tests.benchmarks import timing
 
 OPTIMIZERS = ("adams", "sgds")
@@ -75,31 +73,6 @@ def quick(case):
     return dataclasses.replace(case, size=16, width=1 / 64, epochs=2)
 
 
-def random_splits(name, shape, num_classes, size):
-    """Returns `Splits` of random images and labels.
-
-    Args:
-        name: Of a data set that has such images.
-        shape: (height, width, channels).
-        num_classes: How many labels there are.
-        size: Training examples; one of them is the test set.
-    """
-    generator = np.random.default_rng(1)
-    images = generator.integers(256, size=(size, *shape), dtype=np.uint8)
-    labels = generator.integers(num_classes, size=size, dtype=np.int32)
-    examples = data.Examples(images, labels)
-    return data.Splits(
-        name=name,
-        train=examples,
-        validation=None,
-        test=examples.take(np.arange(1)),
-        num_classes=num_classes,
-        image_shape=shape,
-        mean=(0.5,) * shape[-1],
-        std=(0.25,) * shape[-1],
-    )
-
-
 def load(case, data_dir):
     """Returns the data of a case, real where possible."""
     if case.dataset == "digits" or data_dir:
@@ -108,52 +81,23 @@ def load(case, data_dir):
             data_dir=data_dir,
             train_fraction=case.size / case.available,
         )
-    return random_splits(case.dataset, case.shape, 10, case.size)
+    return in_memory.random_splits(case.dataset, case.shape, 10, case.size)
 
 
-def make_job(settings, source):
-    """Returns a `Job` on a data set in memory that has no folder.
-
-    Args:
-        settings: `Settings`, whose `dataset` is not loaded.
-        source: A data set of `tfwd.data`.
-    """
-    keras.utils.set_random_seed(settings.seed)
-    strategy = strategy_lib.create(settings)
-    plan = optimizer_lib.plan(
-        settings, data.training_steps(source, settings.batch_size)
-    )
-    built = build.build(settings, strategy, source, plan)
-    return job_lib.Job(
-        settings=settings,
-        strategy=strategy,
-        source=source,
-        plan=plan,
-        built=built,
-        loop=build.make_loop(
-            settings, strategy, source, built.model, built.optimizer
-        ),
-        evaluation={},
-        checkpoints=None,
-        progress=progress_lib.Progress(),
-        folder=None,
-    )
-
-
-def looped(job, epochs):
+def looped(trained, epochs):
     """Returns a function that trains by our loop for so many epochs."""
-    iterator, progress = iter(job.batches(0)), job.progress
+    iterator, progress = iter(trained.batches(0)), trained.progress
 
     def train():
         for _ in range(epochs):
-            job.loop.start_epoch()
-            while progress.step_in_epoch < job.steps_per_epoch:
+            trained.loop.start_epoch()
+            while progress.step_in_epoch < trained.steps_per_epoch:
                 limit = min(
-                    job.settings.steps_per_loop,
-                    job.steps_per_epoch - progress.step_in_epoch,
+                    trained.settings.steps_per_loop,
+                    trained.steps_per_epoch - progress.step_in_epoch,
                 )
                 progress.advance(
-                    job.loop.advance(iterator, progress.step, limit)
+                    trained.loop.advance(iterator, progress.step, limit)
                 )
             progress.finish_epoch(
                 progress.correct / progress.examples, more_is_better=True
@@ -162,21 +106,21 @@ def looped(job, epochs):
     return train
 
 
-def fitted(job, epochs, is_tf_data, jit_compile):
+def fitted(trained, epochs, is_tf_data, jit_compile):
     """Returns a function that trains by `fit` for so many epochs.
 
     Args:
-        job: Has the model, which `fit` trains, the optimizer and the data.
+        trained: Has the model, which `fit` trains, the optimizer and the data.
         epochs: How many.
         is_tf_data: Whether `fit` gets a `tf.data.Dataset`, else arrays.
         jit_compile: Argument of Keras' `compile`.
     """
-    train = job.source.train
+    train = trained.source.train
     batch = data.Batch(train.images, train.labels, None, None)
-    images = data.finish(job.source, batch, augment=False).inputs.numpy()
-    model, batch_size = job.model, job.settings.batch_size
+    images = data.finish(trained.source, batch, augment=False).inputs.numpy()
+    model, batch_size = trained.model, trained.settings.batch_size
     model.compile(
-        optimizer=job.optimizer,
+        optimizer=trained.optimizer,
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         jit_compile=jit_compile,
@@ -198,15 +142,17 @@ def fitted(job, epochs, is_tf_data, jit_compile):
 def trainers(settings, source, epochs):
     """Returns {name: function that trains a model of its own}."""
 
-    def job(**changes):
-        return make_job(dataclasses.replace(settings, **changes), source)
+    def make(**changes):
+        return in_memory.make_training(
+            dataclasses.replace(settings, **changes), source
+        )
 
     def fit(is_tf_data, jit_compile):
-        return fitted(job(), epochs, is_tf_data, jit_compile)
+        return fitted(make(), epochs, is_tf_data, jit_compile)
 
     return {
-        "loop": looped(job(), epochs),
-        "loop, XLA": looped(job(jit_compile=True), epochs),
+        "loop": looped(make(), epochs),
+        "loop, XLA": looped(make(jit_compile=True), epochs),
         "fit, tf.data": fit(is_tf_data=True, jit_compile="auto"),
         "fit, numpy": fit(is_tf_data=False, jit_compile="auto"),
         "fit, tf.data, no XLA": fit(is_tf_data=True, jit_compile=False),

@@ -10,9 +10,8 @@ if keras.backend.backend() != "tensorflow":
     pytest.skip("The benchmark is TensorFlow's", allow_module_level=True)
 
 from tfwd.training import settings as settings_lib
+from tfwd_tests.benchmarks import in_memory
 from tfwd_tests.benchmarks import training
-
-pytestmark = pytest.mark.full
 
 
 def test_benchmark_prints_a_row_for_each_pair_and_the_input_pipeline(capsys):
@@ -32,12 +31,12 @@ def test_benchmark_prints_a_row_for_each_pair_and_the_input_pipeline(capsys):
 
 def test_loop_and_fit_take_the_same_steps():
     # 10 examples are batches of 4, 4 and 2.
-    source = training.random_splits("mnist", (3, 3, 1), 2, 10)
+    source = in_memory.random_splits("mnist", (3, 3, 1), 2, 10)
     settings = settings_lib.Settings(
         dataset="mnist", model="mlp", width=1 / 64, batch_size=4
     )
     loop, arrays, dataset = (
-        training.make_job(settings, source) for _ in range(3)
+        in_memory.make_training(settings, source) for _ in range(3)
     )
     for train in (
         training.looped(loop, epochs=2),
@@ -46,8 +45,8 @@ def test_loop_and_fit_take_the_same_steps():
     ):
         train()
         train()
-    for job in (loop, arrays, dataset):
-        assert int(job.optimizer.iterations) == 2 * 2 * 3
+    for each in (loop, arrays, dataset):
+        assert int(each.optimizer.iterations) == 2 * 2 * 3
     assert loop.progress.epoch == 4
 
 

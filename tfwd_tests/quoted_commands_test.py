@@ -1,0 +1,374 @@
+"""Every command that README, configs and docstrings quote runs.
+
+As it is quoted, with what `QUICK` adds to make it small and with files of this
+test in place of a reader's, in this process, which has TensorFlow already. A
+script of launch/ runs, and its stand-in for Python writes down what the binary
+would get; the binary then gets it here. MNIST and CIFAR-10 are thirteen random
+images in the published form. A command that is not in `QUICK` fails.
+
+Of the commands in configs/ the flags are read here, and configs_test.py makes
+the plan of each; their models are those of the other commands, or are built in
+tfwd_tests/models.
+"""
+
+import dataclasses
+import importlib
+import re
+import shlex
+import sys
+
+import keras
+import pytest
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("Training is TensorFlow's", allow_module_level=True)
+
+from tfwd.data import prepare
+from tfwd.data import sources
+from tfwd.diagnostics import table
+from tfwd.training import flagfile
+from tfwd_tests import launching
+from tfwd_tests import quoted_commands
+from tfwd_tests.data import published
+
+ROOT = launching.ROOT
+COMMANDS, STRAYS = quoted_commands.everywhere(ROOT)
+OF_CONFIGS = {
+    command: file
+    for command, file in COMMANDS.items()
+    if file.startswith("configs/")
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class FlagsAlone:
+    """A command of several machines, whose flags are only read.
+
+    Attributes:
+        arguments: What is added to them.
+    """
+
+    arguments: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class RunBy:
+    """A command that another test runs, as it would run this test too."""
+
+    path: str
+
+
+SUITE = RunBy("tfwd_tests/launch_test_suite_test.py")
+DIGITS = (
+    *("--epochs=1", "--train_fraction=0.05", "--batch_size=16"),
+    *("--hidden_units=4", "--output_dir=new"),
+)
+IMAGES = (
+    *("--epochs=1", "--width=0.02", "--batch_size=5", "--eval_batch_size=5"),
+    "--output_dir=new",
+)
+BENCHMARK = ("--quick", "--repeats=1")
+# What is added to each command.
+QUICK = {
+    "launch/train.sh": DIGITS,
+    "launch/train.sh --optimizer=sgds --epochs=5": DIGITS,
+    "launch/train.sh --diagnostics=effective_learning_rate,damping,jacobian": (
+        *DIGITS,
+        "--diagnostics_examples=16",
+    ),
+    "launch/train.sh --dataset=cifar10 --data_dir=$HOME/tensorflow_datasets "
+    "--model=vgg16 --width=0.25 --optimizer=adams --weight_decay=5e-4 "
+    "--augment": IMAGES,
+    "launch/train.sh "
+    "--flagfile=configs/stable_weight_decay/cifar10_vgg16_sgds.flags "
+    "--data_dir=$HOME/tensorflow_datasets": IMAGES,
+    "launch/train.sh --optimizer=kfac --learning_rate=0.003 --damping=0.01 "
+    "--curvature=gauss_newton --kl_clip=1e-3 --cold_start --weight_decay=0.1": (
+        DIGITS
+    ),
+    "launch/train.sh --mode=eval --model_file=runs/NAME/final.keras": (),
+    "launch/train.sh --strategy=mirrored --num_devices=2": DIGITS,
+    "launch/gpu.sh --model=vgg16 --dataset=cifar10 --data_dir=DATA": IMAGES,
+    "launch/multi_worker.sh --workers=2 --output_dir=runs/two": DIGITS[:-1],
+    "sbatch --nodes=4 launch/slurm.sbatch --output_dir=runs/wide": FlagsAlone(),
+    "launch/test.sh": SUITE,
+    "launch/test.sh --full": SUITE,
+    "launch/test.sh -k stable": SUITE,
+    "python -m tfwd.train --help": (),
+    # Two processes of it are started by multi_worker.sh.
+    "python -m tfwd.train --strategy=multi_worker": FlagsAlone(
+        ("--worker_hosts=a:1,b:2", "--task_index=0")
+    ),
+    "python -m tfwd.diagnose --help": (),
+    "python -m tfwd.diagnose --checkpoint=runs/NAME": ("--examples=16",),
+    "python -m tfwd.diagnose --model_file=model.keras --dataset=digits": (
+        *("--examples=16", "--diagnostics=effective_learning_rate,damping"),
+    ),
+    "python -m tfwd.diagnose --checkpoint=RUN --diagnostics=jacobian "
+    "--examples=2000": ("--examples=16",),
+    "python -m tfwd.data.prepare --dataset=cifar10 "
+    "--source=cifar-10-python.tar.gz --data_dir=$HOME/tensorflow_datasets": (
+        "--data_dir=DATA_DIR",
+    ),
+    "python -m tfwd.data.prepare --dataset=cifar10 "
+    "--source=cifar-10-python.tar.gz --data_dir=DATA_DIR": (),
+    "python -m tfwd.data.prepare --dataset={...} --source=FILES "
+    "--data_dir=DATA_DIR": (),
+    "python -m tfwd_tests.benchmarks.mechanism_figures --decay=RUN "
+    "--no_decay=RUN --kfac=RUN --output=FILE.png": (),
+    "python -m tfwd_tests.benchmarks.jacobian_scatter --data_dir=DATA "
+    "--runs=RUNS --examples=2000": ("--quick", "--examples=5"),
+    "python -m tfwd_tests.benchmarks.full_size": ("--quick", "--models=lstm"),
+    "python -m tfwd_tests.benchmarks.training": (
+        *BENCHMARK,
+        *("--cases=digits", "--optimizers=sgds"),
+    ),
+    "python -m tfwd_tests.benchmarks.optimizers": (*BENCHMARK, "--jit"),
+    "python -m tfwd_tests.benchmarks.kfac --peer=PYTHON": (
+        *BENCHMARK,
+        *("--batch_sizes=4", "--models=mlp"),
+    ),
+}
+
+
+# What stands in place of a reader's files: values of flags, and fixtures.
+PLACEHOLDERS = {
+    "$HOME/tensorflow_datasets": "data_dir",
+    "DATA": "data_dir",
+    "runs/NAME": "run",
+    "RUN": "run",
+    "model.keras": "model_file",
+    "cifar-10-python.tar.gz": "archive",
+    "FILES": "archive",
+    "{...}": "data_set",
+    "PYTHON": "peer",
+}
+# Takes no steps, but speaks as kfac_jax_peer.py does.
+PEER = f"""#!{sys.executable} -IS
+import json, sys
+print(json.dumps({{"jax": "0.0"}}), flush=True)
+for line in sys.stdin:
+    print(json.dumps({{line.strip(): 0.0}}), flush=True)
+"""
+# In place of the environment's Python, to run the binary.
+PYTHON = f"""#!/bin/sh
+[ "$2" = pip ] || exec {sys.executable} "$@"
+"""
+SCONTROL = """#!/bin/sh
+printf 'node%s\\n' 1 2
+"""
+SRUN = """#!/bin/sh
+while [ "${1#--}" != "$1" ]; do shift; done
+SLURM_PROCID=0 exec "$@"
+"""
+
+
+@pytest.fixture(scope="module")
+def published_cifar10(tmp_path_factory):
+    """(archive, its checksums by name, counts of the examples)."""
+    splits = published.random_splits("cifar10")
+    path = tmp_path_factory.mktemp("published") / "cifar-10-python.tar.gz"
+    md5 = published.write_archive(
+        path, *published.cifar_folder("cifar10", splits, is_pickled=True)
+    )
+    return path, {path.name: md5}, published.counts_of("cifar10", splits)
+
+
+@pytest.fixture
+def archive(published_cifar10, monkeypatch):
+    path, md5, counts = published_cifar10
+    monkeypatch.setitem(sources.MD5, "cifar10", md5)
+    monkeypatch.setitem(prepare.COUNTS, "cifar10", counts)
+    return path
+
+
+@pytest.fixture
+def data_set():
+    return "cifar10"
+
+
+@pytest.fixture(scope="module")
+def data_dir(published_cifar10, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tensorflow_datasets")
+    path, md5, counts = published_cifar10
+    prepare.prepare("cifar10", path, folder, counts, md5)
+    splits = published.random_splits("mnist")
+    files = published.write_files(folder / "idx", published.mnist_files(splits))
+    counts = published.counts_of("mnist", splits)
+    prepare.prepare("mnist", files, folder, counts)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a short run, with diagnostics of two epochs."""
+    folder = tmp_path_factory.mktemp("runs") / "NAME"
+    call("tfwd.train", [*DIGITS, f"--output_dir={folder}"])
+    diagnostics = table.File(folder / "diagnostics.csv")
+    names = ("effective_learning_rate", "fisher_trace", "gauss_newton_trace")
+    for epoch in (1, 2):
+        values = dict.fromkeys(names, 1 / epoch)
+        diagnostics.append([table.row("hidden1", epoch=epoch, **values)])
+    return folder
+
+
+@pytest.fixture
+def model_file(run):
+    return run / "final.keras"
+
+
+@pytest.fixture
+def peer(tmp_path):
+    return executable(tmp_path / "peer", PEER)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return launching.copy_to(tmp_path_factory.mktemp("check out"))
+
+
+@pytest.fixture
+def launcher(root, tmp_path):
+    return launching.Launcher(root, tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def in_a_checkout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+
+
+def executable(path, text):
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def call(module, arguments):
+    """Runs a module's program here; it must end well."""
+    try:
+        code = importlib.import_module(module).main(arguments)
+    except SystemExit as left:
+        code = left.code
+    assert not code
+
+
+def filled(words, request):
+    """The words of a command with files of this test for placeholders."""
+    for place, fixture in PLACEHOLDERS.items():
+        pattern = re.compile(rf"(?<==){re.escape(place)}(?=$|/)")
+        for number, word in enumerate(words):
+            if pattern.search(word):
+                given = str(request.getfixturevalue(fixture))
+                words[number] = pattern.sub(lambda _, new=given: new, word)
+    return words
+
+
+def read_flags(arguments):
+    """Reads the flags of the binary as it would itself, and does no more."""
+    assert flagfile.parse(arguments).mode == "train"
+
+
+def test_every_quoted_command_has_a_quick_form_and_none_has_gone():
+    assert set(COMMANDS) - set(OF_CONFIGS) == set(QUICK)
+    assert STRAYS == []
+
+
+@pytest.mark.parametrize("command", QUICK)
+def test_command_runs(command, request):
+    quick = QUICK[command]
+    if isinstance(quick, RunBy):
+        script = command.split()[0].removeprefix("launch/")
+        assert f'"{script}"' in (ROOT / quick.path).read_text()
+        return
+    reads_flags = isinstance(quick, FlagsAlone)
+    more = quick.arguments if reads_flags else quick
+    words = filled([*shlex.split(command), *more], request)
+    if words[0] == "launch/multi_worker.sh":
+        run_workers(words[1:], request.getfixturevalue("tmp_path"))
+        return
+    if words[0] == "python":
+        module, *arguments = words[2:]
+    else:
+        module = "tfwd.train"
+        arguments = handed_over(words, request.getfixturevalue("launcher"))
+    if reads_flags:
+        read_flags(arguments)
+    else:
+        call(module, arguments)
+
+
+def handed_over(words, launcher):
+    """Runs a script; returns what the binary, or its first worker, gets."""
+    position = next(n for n, each in enumerate(words) if "launch/" in each)
+    environment = {"GPUS": "0"}
+    if words[0] == "sbatch":
+        launcher.add("srun", SRUN)
+        launcher.add("scontrol", SCONTROL)
+        environment |= {
+            "SLURM_SUBMIT_DIR": str(launcher.root),
+            "SLURM_JOB_ID": "1",
+            "SLURM_JOB_NODELIST": "node[1-2]",
+        }
+    script = words[position].removeprefix("launch/")
+    code, _, err = launcher.run(script, *words[position + 1 :], **environment)
+    assert code == 0, err
+    return launcher.flags()
+
+
+def run_workers(arguments, folder):
+    """Has multi_worker.sh start processes that train."""
+    root = launching.copy_to(folder / "check out")
+    executable(root / ".venv" / "bin" / "python", PYTHON)
+    (folder / "here").mkdir()
+    process = launching.Launcher(root, folder / "here").start(
+        "multi_worker.sh", *arguments, PYTHONPATH=str(ROOT)
+    )
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert list((folder / "here").rglob("final.keras"))
+
+
+@pytest.mark.parametrize("command", OF_CONFIGS)
+def test_command_of_a_config_is_its_own_and_has_valid_flags(command):
+    assert command.split()[:3] == ["python", "-m", "tfwd.train"]
+    arguments = shlex.split(command)[3:]
+    assert arguments[0] == f"--flagfile={OF_CONFIGS[command]}"
+    read_flags(arguments)
+
+
+TEXT = """
+Run `./launch/gpu.sh --model=vgg16` or `python -m
+tfwd.train --epochs=1`, not `tfwd.train`.
+
+    KERAS_BACKEND=jax .venv/bin/python -m tfwd.x --a=1 \\
+        --b=2
+
+```sh
+cd here
+launch/train.sh --c  # a remark
+/usr/bin/python -m tfwd.y
+```
+
+```python
+python -m tfwd.z
+```
+"""
+
+
+def test_every_way_to_quote_a_command_is_found():
+    commands, strays = quoted_commands.in_text(TEXT)
+    assert sorted(commands) == [
+        "KERAS_BACKEND=jax python -m tfwd.x --a=1 --b=2",
+        "launch/gpu.sh --model=vgg16",
+        "launch/train.sh --c",
+        "python -m tfwd.train --epochs=1",
+        "python -m tfwd.y",
+    ]
+    assert strays == ["python -m tfwd.z"]
+
+
+def test_commands_in_strings_of_python_are_found():
+    source = '"""`launch/a.sh`"""\nf(f"`python -m tfwd.{a}`")'
+    commands, strays = quoted_commands.in_python(source)
+    assert (commands, strays) == (["launch/a.sh", "python -m tfwd.{...}"], [])
