@@ -19,6 +19,7 @@ from tfwd.training import diagnostics
 from tfwd.training import flagfile
 from tfwd.training import rules
 from tfwd.training import trained
+from tfwd.training import usage
 
 
 def _flag(default, text, **limits):
@@ -93,20 +94,28 @@ def main(arguments):
     """
     command.begin()
     try:
-        settings = flagfile.parse(arguments, Settings)
-        command.check_backend()
-        found = _found(settings)
-        _check(settings, found)
-        rows = _measured(settings, found)
-        gap = _gap(settings, found)
-    except ValueError as error:
+        with usage.refusals():
+            settings = flagfile.parse(arguments, Settings)
+            command.check_backend()
+            found = _found(settings)
+            _check(settings, found)
+            _write(settings, _measured(settings, found), _gap(settings, found))
+    except usage.UsageError as error:
         return command.refuse(error)
+    return 0
+
+
+def _write(settings, rows, gap):
     print(table.as_text(rows))
     if gap is not None:
         print(f"\ngeneralization gap  {gap:.4g}  (test loss - train loss)")
     if settings.output is not None:
-        table.File(settings.output).append(rows)
-    return 0
+        try:
+            table.File(settings.output).append(rows)
+        except OSError as error:
+            rules.refuse(
+                "output", f"must be writable ({error.strerror})", error.filename
+            )
 
 
 def _found(settings):

@@ -10,6 +10,17 @@ from tfwd.training import job as job_lib
 from tfwd.training import loop
 from tfwd.training import run
 from tfwd.training import saved_model
+from tfwd.training import usage
+
+# What TensorFlow raises on the workers that are left.
+_WORKER_ERRORS = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+    tf.errors.UnavailableError,
+    tf.errors.UnknownError,
+)
 
 
 def main(arguments):
@@ -25,26 +36,31 @@ def main(arguments):
     """
     command.begin()
     try:
-        settings = flagfile.parse(arguments)
-        command.check_backend()
-        if settings.mode == "eval":
-            loaded = saved_model.load(settings)
-        else:
-            job = job_lib.prepare(settings)
-    except ValueError as error:
+        with usage.refusals():
+            settings = flagfile.parse(arguments)
+            command.check_backend()
+            if settings.mode == "eval":
+                run.evaluate(*saved_model.load(settings))
+                return 0
+            return _trained(job_lib.prepare(settings))
+    except (usage.UsageError, loop.NonFiniteError) as error:
         return command.refuse(error)
-    if settings.mode == "eval":
-        run.evaluate(*loaded)
-        return 0
+
+
+def _trained(job):
     try:
         return run.train(job)
-    except loop.NonFiniteError as error:
-        return command.refuse(error)
     except OSError as error:
         return command.fail(error)
-    except tf.errors.OpError as error:
+    except _WORKER_ERRORS as error:
+        if job.settings.strategy != "multi_worker":
+            raise
         return command.fail(
             f"TensorFlow failed, as it does where a worker has died: {error}"
+        )
+    except tf.errors.ResourceExhaustedError as error:
+        return command.fail(
+            f"A smaller --batch_size or --eval_batch_size needs less: {error}"
         )
 
 

@@ -333,7 +333,8 @@ def test_text_that_does_not_fit_is_refused(capsys, arguments, texts, words):
     ("text", "words"),
     [
         ("", ["columns", "epoch, layer, weight_norm"]),
-        (b"\xff", ["--norm_transfer"]),
+        (b"\xff", ["CSV file", "0xff"]),
+        (f"epoch,layer,weight_norm\n1,{'x' * 200000},1\n", ["field larger"]),
         ("epoch,layer,weight_norm\n1,hidden1,x\n", ["line 2", "1, x"]),
         ("epoch,layer,weight_norm\n1,hidden1,1\n", ["'hidden2'", "epoch 1"]),
         ("epoch,layer,weight_norm\n", ["'hidden1'", "epoch 1"]),
@@ -342,7 +343,7 @@ def test_text_that_does_not_fit_is_refused(capsys, arguments, texts, words):
             ["hidden1", "(0, inf)"],
         ),
     ],
-    ids=["empty", "binary", "no number", "a layer", "an epoch", "zero"],
+    ids=["empty", "binary", "huge", "no number", "a layer", "an epoch", "zero"],
 )
 def test_norms_that_do_not_fit_are_refused(capsys, text, words):
     write("norms.csv", text)

@@ -33,7 +33,8 @@ class MechanismLogger(keras.callbacks.Callback):
         projections: As in `Mechanisms`.
         loss: As in `Mechanisms`; the compiled one by default.
         mode: As in `Mechanisms`.
-        tensorboard: None, or a folder for TensorBoard scalars.
+        tensorboard: None, or a folder for TensorBoard scalars; one of its own,
+            as TensorBoard reads one writer of a folder.
         picture: Whether to draw mechanisms.png at the end.
         seed: Of what is sampled.
 
@@ -121,11 +122,14 @@ class MechanismLogger(keras.callbacks.Callback):
         self._file = table.File(
             self._path / "diagnostics.csv", epoch if epoch else None
         )
+        has_row = any(row["epoch"] == epoch for row in self.rows)
         if self._tensorboard is not None:
             from tfwd.diagnostics import tensorflow_summaries
 
-            self._summaries = tensorflow_summaries.Summaries(self._tensorboard)
-        if all(row["epoch"] != epoch for row in self.rows):
+            self._summaries = tensorflow_summaries.Summaries(
+                self._tensorboard, self._step() + has_row
+            )
+        if not has_row:
             self._measure(epoch)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -151,17 +155,17 @@ class MechanismLogger(keras.callbacks.Callback):
         if epoch % self._every:
             return
         start = time.perf_counter()
-        optimizer = self.model.optimizer
-        step = fitting.unwrapped(optimizer).iterations
-        step = int(ops.convert_to_numpy(step))
-        rows = [
-            row | {"epoch": epoch, "step": step}
-            for row in self._mechanisms.measure(self._batches, optimizer)
-        ]
+        measured = self._mechanisms.measure(self._batches, self.model.optimizer)
+        place = {"epoch": epoch, "step": self._step()}
+        rows = [row | place for row in measured]
         self._file.append(rows)
         if self._summaries is not None:
             self._summaries.append(rows)
         self.seconds += time.perf_counter() - start
+
+    def _step(self):
+        optimizer = fitting.unwrapped(self.model.optimizer)
+        return int(ops.convert_to_numpy(optimizer.iterations))
 
 
 def _first_batches(data, count):

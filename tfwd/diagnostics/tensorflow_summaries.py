@@ -1,34 +1,31 @@
 """Measurements as TensorBoard scalars, on the TensorFlow backend."""
 
-import tensorflow as tf
-
 from tfwd.diagnostics import table
+from tfwd.diagnostics import tensorflow_events
 
 
 class Summaries:
     """Scalars by step, named `<quantity>/<layer>` or `<quantity>`.
 
     Args:
-        folder: Where TensorBoard looks.
+        folder: Where TensorBoard looks; no other writer writes there.
+        first_step: What the folder holds from this step on is void.
     """
 
-    def __init__(self, folder):
-        self._writer = tf.summary.create_file_writer(str(folder))
+    def __init__(self, folder, first_step=0):
+        self._file = tensorflow_events.EventFile(folder, first_step)
 
     def append(self, rows):
         """Writes all numbers of a measurement's rows but epoch and step."""
-        with self._writer.as_default():
-            for row in rows:
-                suffix = (
-                    "" if row["layer"] == table.MODEL else f"/{row['layer']}"
-                )
-                for name in table.NUMBERS:
-                    if row[name] is not None:
-                        tf.summary.scalar(
-                            f"{name}{suffix}", row[name], row["step"]
-                        )
-        self._writer.flush()
+        for row in rows:
+            suffix = "" if row["layer"] == table.MODEL else f"/{row['layer']}"
+            values = {
+                f"{name}{suffix}": row[name]
+                for name in table.NUMBERS
+                if row[name] is not None
+            }
+            self._file.append(row["step"], values)
 
     def close(self):
         """Closes the file."""
-        self._writer.close()
+        self._file.close()

@@ -8,6 +8,7 @@ import re
 import warnings
 
 from tfwd.training import rules
+from tfwd.training import usage
 
 WHY_NO_PARAMETER_SERVER = (
     "Keras 3 cannot train on parameter servers, and updates there are "
@@ -170,4 +171,6 @@ def _fault_of_hosts(hosts):
 
 def _refuse(rule, text):
     received = " ".join(text.split())
-    raise ValueError(f"`TF_CONFIG` {rule}. Received: TF_CONFIG={received}")
+    raise usage.UsageError(
+        f"`TF_CONFIG` {rule}. Received: TF_CONFIG={received}"
+    )

@@ -7,6 +7,8 @@ import warnings
 import keras
 import tensorflow as tf
 
+from tfwd.training import usage
+
 
 def begin():
     """Lets TensorFlow be quiet, and warnings be lines.
@@ -18,10 +20,10 @@ def begin():
 
 
 def check_backend():
-    """Raises ValueError unless Keras' backend is TensorFlow."""
+    """Raises `UsageError` unless Keras' backend is TensorFlow."""
     name = keras.backend.backend()
     if name != "tensorflow":
-        raise ValueError(
+        raise usage.UsageError(
             "`KERAS_BACKEND` must be tensorflow for training. "
             f"Received: KERAS_BACKEND={name}"
         )

@@ -51,22 +51,30 @@ class Diagnostics:
             self._batches = batches(
                 source, "train", settings.diagnostics_examples, strategy
             )
-        self._writers = []
+        self._writers, self._summaries = [], None
 
-    def open(self, folder, last_epoch, tensorboard=False):
+    def open(self, folder, last_epoch, tensorboard=None, first_step=0):
         """Lets measurements be written to a folder.
 
         Args:
             folder: A `pathlib.Path`.
             last_epoch: The rows up to it are kept where there are any; None
                 keeps none.
-            tensorboard: Whether TensorBoard summaries are written too.
+            tensorboard: None, or the folder of TensorBoard summaries.
+            first_step: What that folder holds from this step on is void.
         """
         self._writers = [table.File(folder / CSV, last_epoch)]
-        if tensorboard:
-            self._writers.append(
-                tensorflow_summaries.Summaries(folder / "tensorboard")
+        if tensorboard is not None:
+            self._summaries = tensorflow_summaries.Summaries(
+                tensorboard, first_step
             )
+            self._writers.append(self._summaries)
+
+    def close(self):
+        """Closes what `open` has opened; nothing is written from then on."""
+        if self._summaries is not None:
+            self._summaries.close()
+        self._writers, self._summaries = [], None
 
     def is_due(self, epoch):
         """Whether to measure after so many epochs."""

@@ -9,6 +9,7 @@ from absl import flags
 
 from tfwd.training import rules
 from tfwd.training import settings as settings_lib
+from tfwd.training import usage
 
 _DEFINE = {
     str: flags.DEFINE_string,
@@ -52,7 +53,7 @@ def parse(arguments, kind=settings_lib.Settings):
         An instance of `kind`.
 
     Raises:
-        ValueError: An unknown flag, or a value that is not allowed.
+        UsageError: An unknown flag, or a value that is not allowed.
     """
     files, direct = _split(arguments)
     # absl lets the last one win, but appends flags that may be repeated.
@@ -99,15 +100,15 @@ def _parsed(arguments, kind):
     try:
         rest = values(["tfwd", *arguments])[1:]
     except flags.Error as error:
-        raise ValueError(" ".join(str(error).split())) from None
+        raise usage.UsageError(" ".join(str(error).split())) from None
     except UnicodeDecodeError as error:
         files = [each for each in arguments if each.startswith("--flagfile=")]
-        raise ValueError(
+        raise usage.UsageError(
             f"`--flagfile` must be text ({error.reason}). "
             f"Received: {' '.join(files)}"
         ) from None
     if rest:
-        raise ValueError(
+        raise usage.UsageError(
             "Every argument must be a flag, --name=value. "
             f"Received: {' '.join(rest)}"
         )

@@ -4,6 +4,7 @@ All of it is a function of the epoch, so that a run that is resumed does what
 it would have done.
 """
 
+import csv
 import pathlib
 import warnings
 
@@ -11,6 +12,7 @@ from tfwd.diagnostics import decay_scope
 from tfwd.diagnostics import norm_transfer
 from tfwd.training import loop as loop_lib
 from tfwd.training import rules
+from tfwd.training import usage
 
 
 class Interventions:
@@ -69,8 +71,9 @@ class Interventions:
         if self._transfer is None or epochs < self._first_transfer:
             return
         try:
-            rescaled = self._transfer.apply(epochs)
-        except ValueError as error:
+            with usage.refusals():
+                rescaled = self._transfer.apply(epochs)
+        except usage.UsageError as error:
             # What was checked before still holds: it is the weights.
             raise loop_lib.NonFiniteError(error) from None
         if rescaled.not_absorbed and not self._has_warned:
@@ -86,14 +89,17 @@ def _transfer(settings, model, optimizer):
     path = pathlib.Path(settings.norm_transfer).expanduser()
     epochs = range(settings.norm_transfer_from_epoch, settings.epochs + 1)
     try:
-        transfer = norm_transfer.Transfer(
-            model, optimizer, path, moments=settings.norm_transfer_moments
-        )
-        transfer.check(epochs)
+        with usage.refusals():
+            transfer = norm_transfer.Transfer(
+                model, optimizer, path, moments=settings.norm_transfer_moments
+            )
+            transfer.check(epochs)
     except OSError as error:
         rules.refuse(
             "norm_transfer", f"must be a readable file ({error.strerror})", path
         )
-    except ValueError as error:
+    except (UnicodeDecodeError, csv.Error) as error:
+        rules.refuse("norm_transfer", f"must be a CSV file ({error})", path)
+    except usage.UsageError as error:
         rules.refuse("norm_transfer", f"must fit this run ({error})", path)
     return transfer

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfwd import durable
+from tfwd.diagnostics import tensorflow_events
 
 _SPLITS = ("train", "validation", "test")
 COLUMNS = (
@@ -131,22 +132,28 @@ def _as_csv(rows):
 
 
 class TensorBoard:
-    """The numbers of metrics.csv as TensorBoard scalars, by step."""
+    """The numbers of a CSV file as TensorBoard scalars, by step.
 
-    def __init__(self, folder):
-        self._writer = tf.summary.create_file_writer(str(folder))
+    Args:
+        folder: Where TensorBoard looks; no other writer writes there.
+        first_step: What the folder holds from this step on is void.
+    """
+
+    def __init__(self, folder, first_step=0):
+        self._file = tensorflow_events.EventFile(folder, first_step)
 
     def append(self, row):
         """Writes the numbers of one row."""
-        with self._writer.as_default(step=row["step"]):
-            for name, value in row.items():
-                if name != "step" and value is not None:
-                    tf.summary.scalar(name, value)
-        self._writer.flush()
+        values = {
+            name: value
+            for name, value in row.items()
+            if name != "step" and value is not None
+        }
+        self._file.append(row["step"], values)
 
     def close(self):
         """Closes the file."""
-        self._writer.close()
+        self._file.close()
 
 
 def read(path):

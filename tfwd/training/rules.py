@@ -6,6 +6,7 @@ import types
 import typing
 
 from tfwd import models
+from tfwd.training import usage
 
 # Above what any count is; numbers of steps made of it are int64 in TensorFlow.
 _LARGEST = 2**32
@@ -41,8 +42,8 @@ def kind_of(field):
 
 
 def refuse(name, rule, value):
-    """Raises the `ValueError` of a flag: its rule and the value received."""
-    raise ValueError(f"`--{name}` {rule}. Received: --{name}={value}")
+    """Raises the `UsageError` of a flag: its rule and the value received."""
+    raise usage.UsageError(f"`--{name}` {rule}. Received: --{name}={value}")
 
 
 def _check(field, kind, value):

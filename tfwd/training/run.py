@@ -1,5 +1,6 @@
 """A run: a job trained to its end, whatever happens on the way."""
 
+import contextlib
 import warnings
 
 import tfwd
@@ -83,30 +84,57 @@ def evaluate(loop, evaluation, task):
 
 
 def _train_once(job, stop, watchdog):
-    writers = _writers(job) if job.is_chief else []
-    if job.diagnostics and job.is_chief:
-        # Before the first step nothing that is there stands.
-        last_epoch = job.progress.epoch if job.progress.step else None
-        job.diagnostics.open(
-            job.folder.path, last_epoch, job.settings.tensorboard
-        )
-    epochs = epochs_lib.Epochs(job, writers, stop, watchdog)
-    try:
-        epochs.run()
-    finally:
-        for writer in writers:
-            writer.close()
-        if job.is_chief:
-            _draw(job)
+    with contextlib.ExitStack() as opened:
+        writers = _open(job, opened) if job.is_chief else []
+        epochs = epochs_lib.Epochs(job, writers, stop, watchdog)
+        try:
+            epochs.run()
+        finally:
+            opened.close()
+            if job.is_chief:
+                _draw(job)
     return epochs
 
 
-def _writers(job):
-    path = job.folder.path
+def _open(job, opened):
+    """What gets a row per epoch; an `ExitStack` will close it."""
+    path, progress = job.folder.path, job.progress
+    _describe(job)
+    file = logs.MetricsFile(
+        path / "metrics.csv",
+        logs.columns(job.task),
+        progress.rows,
+        progress.step,
+    )
+    progress.rows = file.rows
+    writers = [opened.enter_context(contextlib.closing(file))]
+    boards = path / "tensorboard" if job.settings.tensorboard else None
+    if boards:
+        board = logs.TensorBoard(boards / "metrics", _first_step(progress))
+        writers.append(opened.enter_context(contextlib.closing(board)))
+    if job.diagnostics:
+        job.diagnostics.open(
+            path,
+            # Before the first step nothing that is there stands.
+            progress.epoch if progress.step else None,
+            boards and boards / "diagnostics",
+            _first_step(progress),
+        )
+        opened.callback(job.diagnostics.close)
+    return writers
+
+
+def _first_step(progress):
+    """The first step whose row of an epoch is yet to be written."""
+    is_written = progress.step and not progress.step_in_epoch
+    return progress.step + 1 if is_written else progress.step
+
+
+def _describe(job):
     speed = measures.input_speed(job.local_batches(0))
     print(f"Input pipeline: {speed:,.0f} examples/s by itself")
     durable.write_text(
-        path / "run.json",
+        job.folder.path / "run.json",
         logs.as_json(
             logs.description(
                 tfwd.__version__,
@@ -119,17 +147,6 @@ def _writers(job):
             )
         ),
     )
-    metrics = logs.MetricsFile(
-        path / "metrics.csv",
-        logs.columns(job.task),
-        job.progress.rows,
-        job.progress.step,
-    )
-    job.progress.rows = metrics.rows
-    writers = [metrics]
-    if job.settings.tensorboard:
-        writers.append(logs.TensorBoard(path / "tensorboard"))
-    return writers
 
 
 def _finish(job, watchdog):

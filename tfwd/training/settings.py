@@ -145,7 +145,9 @@ class Settings:
         10, "steps per call of the compiled loop", at_least=1
     )
     tensorboard: bool = _setting(
-        False, "write TensorBoard summaries beside metrics.csv"
+        False,
+        "write TensorBoard summaries to tensorboard/metrics and "
+        "tensorboard/diagnostics",
     )
 
     strategy: str = _setting(
