@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import warnings
 
 import keras
 import tensorflow as tf
@@ -11,6 +12,8 @@ from tfwd.training import build
 from tfwd.training import checkpoint
 from tfwd.training import cluster
 from tfwd.training import diagnostics as diagnostics_lib
+from tfwd.training import effects
+from tfwd.training import flagfile
 from tfwd.training import inputs
 from tfwd.training import interventions as interventions_lib
 from tfwd.training import loop as loop_lib
@@ -103,6 +106,10 @@ def prepare(settings, previous=None):
     is_chief = _is_chief(settings)
     if previous is None:
         folder = output.choose(settings) if is_chief else _of_chief(settings)
+        settings = _completed(settings, folder)
+        if is_chief:
+            for note in effects.notes(settings):
+                warnings.warn(note, stacklevel=2)
         # Workers that never come are waited for here.
         with watchdog.Watchdog(settings.step_timeout):
             strategy = strategy_lib.create(settings)
@@ -229,6 +236,14 @@ def _of_chief(settings):
     """The chief's folder, which the chief checks."""
     path = pathlib.Path(settings.output_dir).expanduser()
     return output.of_this_run(path)
+
+
+def _completed(settings, folder):
+    """The settings, with what flags.txt has of a run that is gone on with."""
+    if not folder.is_begun:
+        return settings
+    text = (folder.path / output.FLAGS).read_text(encoding="utf-8")
+    return flagfile.completed(settings, text.splitlines())
 
 
 def _check_replicas(settings, strategy):
