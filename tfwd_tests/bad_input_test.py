@@ -115,6 +115,23 @@ def named(value):
             ["pattern", "nothing", "logits/kernel"],
         ),
         (["--weight_decay_multiplier=bias"], ["_multiplier", "factor", "bias"]),
+        (["--undefok=epoch", "--epoch=3"], ["--undefok", "known", "=epoch"]),
+        (["--epochs=0x10"], ["--epochs", "decimal", "0x10"]),
+        (["--batch_size=1_0"], ["--batch_size", "decimal", "1_0"]),
+        (["--learning_rate=1_0"], ["--learning_rate", "decimal", "1_0"]),
+        (["--bptt=35"], ["--bptt", "--dataset=ptb", "35"]),
+        (
+            ["--model=resnet20", "--hidden_units=9"],
+            ["--hidden_units", "--model=mlp or lstm", "9"],
+        ),
+        (
+            ["--schedule=cosine", "--decay_epochs=5"],
+            ["--decay_epochs", "--schedule=step", "5"],
+        ),
+        (
+            ["--base_batch_size=128"],
+            ["--base_batch_size", "--scaling_rule=lr", "128"],
+        ),
         (["--decay_epochs=a"], ["--decay_epochs", "whole", "=a"]),
         (["--decay_epochs=5,3"], ["--decay_epochs", "increasing", "5,3"]),
         (["--warmup_epochs=31"], ["--warmup_epochs", "--epochs=30", "31"]),
@@ -140,7 +157,7 @@ def named(value):
         (["--model=vit"], ["--model", "vgg16", "vit"]),
         (["--model=vgg11"], ["vgg11", "32", "(8, 8, 1)"]),
         (["--width=0"], ["--width", "above 0", "0.0"]),
-        (["--dropout=0.5"], ["dropout", "mlp", "0.5"]),
+        (["--dropout=0.5"], ["--dropout", "--model=googlenet", "0.5"]),
         (["--dropout=1"], ["--dropout", "below 1", "1.0"]),
         (["--convention=he2015"], ["--convention", "zhang2019", "he2015"]),
         (["--dtype_policy=float16"], ["--dtype_policy", "mixed_", "float16"]),
@@ -456,3 +473,15 @@ def test_file_that_cannot_be_evaluated_is_refused(capsys, name, rule):
     keras.Sequential([*layers, keras.layers.Dense(10)]).save("small.keras")
     arguments = ["--mode=eval", *([f"--model_file={name}"] if name else [])]
     check_refused(capsys, arguments, rule, f"--model_file={name}")
+
+
+def test_run_with_the_default_decay_of_its_time_goes_on_with_it():
+    # What an earlier version left of `--optimizer=adamw`: 5e-4 for every
+    # optimizer, and every flag written out.
+    begin("--output_dir=a", "--optimizer=adamw", "--weight_decay=5e-4")
+    with open("a/flags.txt", "a") as file:
+        file.write("--decay_epochs=80,160\n--base_batch_size=64\n")
+    arguments = [*TINY, "--output_dir=a", "--optimizer=adamw"]
+    job = job_lib.prepare(flagfile.parse(arguments))
+    assert job.folder.is_begun
+    assert float(job.optimizer.weight_decay) == pytest.approx(5e-4)

@@ -29,7 +29,8 @@ def in_empty_folder(tmp_path, monkeypatch):
 def run(tmp_path_factory):
     """The folder of a run of one epoch."""
     folder = tmp_path_factory.mktemp("runs") / "a"
-    assert train.main([*RUN, f"--output_dir={folder}"]) == 0
+    with pytest.warns(UserWarning, match="never drops: --decay_epochs=1"):
+        assert train.main([*RUN, f"--output_dir={folder}"]) == 0
     return folder
 
 

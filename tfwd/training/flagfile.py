@@ -2,22 +2,24 @@
 
 import dataclasses
 import os
+import re
 import sys
+import types
 import typing
 
 from absl import flags
 
+from tfwd.training import effects
+from tfwd.training import optimizer as optimizer_lib
 from tfwd.training import rules
 from tfwd.training import settings as settings_lib
 from tfwd.training import usage
 
-_DEFINE = {
-    str: flags.DEFINE_string,
-    int: flags.DEFINE_integer,
-    float: flags.DEFINE_float,
-    bool: flags.DEFINE_bool,
-    tuple[str, ...]: flags.DEFINE_multi_string,
-}
+# Python and absl also take 0x10, 1_0 and digits of other scripts.
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_FLOAT = re.compile(
+    r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf|nan)"
+)
 # Where a run goes is no part of what it computes: a replay gets its own folder
 # and its own machines.
 _NOT_REPLAYED = ("output_dir", "resume", "worker_hosts", "task_index", "tpu")
@@ -36,6 +38,8 @@ MAY_DIFFER = (
     "keep_checkpoints",
     "step_timeout",
 )
+# Defaults of a flags.txt that does not hold the flag.
+_FORMER_DEFAULTS = {"weight_decay": 5e-4}
 _PATHS = ("data_dir", "model_file", "norm_transfer")
 _HELP = ("-h", "-help", "--helpshort", "--helpfull")
 
@@ -50,10 +54,12 @@ def parse(arguments, kind=settings_lib.Settings):
         kind: `Settings`, or another dataclass whose fields are like those.
 
     Returns:
-        An instance of `kind`.
+        An instance of `kind`. A flagfile may hold flags of training for
+        --mode=eval, such as a run's flags.txt: they are left out.
 
     Raises:
-        UsageError: An unknown flag, or a value that is not allowed.
+        UsageError: An unknown flag, a value that is not allowed, or a flag
+            that has no effect.
     """
     files, direct = _split(arguments)
     # absl lets the last one win, but appends flags that may be repeated.
@@ -61,17 +67,55 @@ def parse(arguments, kind=settings_lib.Settings):
     if values.help:
         sys.stdout.write(values.get_help() + "\n")
         raise SystemExit(0)
-    return kind(
-        **{
-            field.name: _value(
-                field,
-                (given if given[field.name].present else values)[
-                    field.name
-                ].value,
-            )
-            for field in dataclasses.fields(kind)
-        }
+    found = {
+        field.name: _value(
+            field,
+            (given if given[field.name].present else values)[field.name].value,
+        )
+        for field in dataclasses.fields(kind)
+    }
+    if kind is not settings_lib.Settings:
+        return kind(**found)
+    names = {name for name in found if given[name].present}
+    if found["mode"] == "eval":
+        found = _effective(found, keep=names)
+    settings = kind(**found)
+    # A flagfile may write defaults out that have no effect.
+    effects.check(settings, names)
+    return settings
+
+
+def recorded(path):
+    """Reads the `Settings` of a run's flags.txt.
+
+    Flags that have no effect have their defaults in it: an earlier version
+    took and recorded them.
+
+    Raises:
+        ValueError: A line is no flag, or a value is not allowed.
+    """
+    values = _parsed([f"--flagfile={path}"], settings_lib.Settings)
+    return settings_lib.Settings(
+        **_effective(
+            {
+                field.name: _value(field, values[field.name].value)
+                for field in dataclasses.fields(settings_lib.Settings)
+            }
+        )
     )
+
+
+def _effective(found, keep=()):
+    """Flags by name, with their defaults where they have no effect."""
+    names = effects.without_effect(types.SimpleNamespace(**found))
+    defaults = {
+        field.name: field.default
+        for field in dataclasses.fields(settings_lib.Settings)
+    }
+    return {
+        name: defaults[name] if name in names - set(keep) else value
+        for name, value in found.items()
+    }
 
 
 def _split(arguments):
@@ -93,16 +137,18 @@ def _split(arguments):
 
 
 def _parsed(arguments, kind):
+    files = [each for each in arguments if each.startswith("--flagfile=")]
     values = flags.FlagValues()
     for field in dataclasses.fields(kind):
         _define(field, values)
     flags.DEFINE_bool("help", False, "print the flags", flag_values=values)
     try:
+        arguments = values.read_flags_from_files(arguments)
+        _refuse_hiding(arguments)
         rest = values(["tfwd", *arguments])[1:]
     except flags.Error as error:
         raise usage.UsageError(" ".join(str(error).split())) from None
     except UnicodeDecodeError as error:
-        files = [each for each in arguments if each.startswith("--flagfile=")]
         raise usage.UsageError(
             f"`--flagfile` must be text ({error.reason}). "
             f"Received: {' '.join(files)}"
@@ -115,14 +161,50 @@ def _parsed(arguments, kind):
     return values
 
 
+def _refuse_hiding(arguments):
+    """Refuses absl's own flag that lets others be misspelt."""
+    for each in arguments:
+        name, _, value = each.lstrip("-").partition("=")
+        if each.startswith("-") and name == "undefok":
+            rules.refuse(name, "is no flag: every flag must be known", value)
+
+
 def lines(settings):
-    """The flags that replay `settings`, one line each, without the folder."""
+    """The flags that replay `settings`, one line each, without the folder.
+
+    Flags without effect are left out, and the weight decay is the one used.
+    """
+    values = vars(settings) | {
+        "weight_decay": optimizer_lib.weight_decay(settings)
+    }
+    left_out = {*_NOT_REPLAYED, *effects.without_effect(settings)}
     return [
         line
         for field in dataclasses.fields(settings)
-        if field.name not in _NOT_REPLAYED
-        for line in _lines_of(field, getattr(settings, field.name))
+        if field.name not in left_out
+        for line in _lines_of(field, values[field.name])
     ]
+
+
+def completed(settings, run_lines):
+    """Returns `settings` with what a run has that is gone on with.
+
+    Args:
+        settings: `Settings`.
+        run_lines: The lines of its flags.txt.
+
+    Returns:
+        `Settings` with its weight decay, if they give none: another version
+        of tfwd may have had another default.
+    """
+    (value,) = _by_name(run_lines).get("weight_decay", [None])[-1:]
+    if settings.weight_decay is not None or value is None:
+        return settings
+    try:
+        return dataclasses.replace(settings, weight_decay=float(value))
+    except ValueError:
+        # Not written by any version; `differences` says so.
+        return settings
 
 
 def differences(settings, other_lines):
@@ -132,16 +214,28 @@ def differences(settings, other_lines):
         Tuples (flag name, text there, text here), without the flags that say
         how the run is carried out: devices, places, checkpoints.
     """
-    # A flag that an earlier version did not have has its default there.
-    there = _by_name(lines(settings_lib.Settings())) | _by_name(other_lines)
-    here = _by_name(lines(settings))
+    # A flag that an earlier version did not have has its default there, and
+    # one without effect here is of no account.
+    fields = {field.name: field for field in dataclasses.fields(settings)}
+    there = _by_name(
+        line
+        for name, field in fields.items()
+        for line in _lines_of(field, _FORMER_DEFAULTS.get(name, field.default))
+    )
+    there |= _by_name(other_lines)
+    here = _by_name(lines(completed(settings, other_lines)))
+    ignored = {
+        *MAY_DIFFER,
+        *_NOT_REPLAYED,
+        *effects.without_effect(settings),
+    }
     return [
         (
             name,
             *(",".join(each.get(name, ["<unset>"])) for each in (there, here)),
         )
         for name in dict.fromkeys([*here, *there])
-        if there.get(name) != here.get(name) and name not in MAY_DIFFER
+        if there.get(name) != here.get(name) and name not in ignored
     ]
 
 
@@ -149,12 +243,51 @@ def _define(field, values):
     text = field.metadata["help"]
     if "choices" in field.metadata:
         text += f" ({', '.join(field.metadata['choices'])})"
+    if effects.needs(field.name):
+        text += f"; needs {effects.needs(field.name)}"
     kind = rules.kind_of(field)
     default = field.default
     if typing.get_args(kind):
         default = [str(each) for each in default]
-    define = flags.DEFINE_list if _is_list(field) else _DEFINE[kind]
-    define(field.name, default, text, flag_values=values)
+    if _is_list(field):
+        flags.DEFINE_list(field.name, default, text, flag_values=values)
+    elif kind in _PARSERS:
+        flags.DEFINE(
+            _PARSERS[kind],
+            field.name,
+            default,
+            text,
+            values,
+            flags.ArgumentSerializer(),
+        )
+    else:
+        _DEFINE[kind](field.name, default, text, flag_values=values)
+
+
+class _Integer(flags.IntegerParser):
+    """Decimal integers."""
+
+    def convert(self, argument):
+        if isinstance(argument, str) and not _INTEGER.fullmatch(argument):
+            raise ValueError("must be a decimal integer")
+        return int(argument)
+
+
+class _Float(flags.FloatParser):
+    """Decimal numbers."""
+
+    def convert(self, argument):
+        if isinstance(argument, str) and not _FLOAT.fullmatch(argument):
+            raise ValueError("must be a decimal number")
+        return float(argument)
+
+
+_PARSERS = {int: _Integer(), float: _Float()}
+_DEFINE = {
+    str: flags.DEFINE_string,
+    bool: flags.DEFINE_bool,
+    tuple[str, ...]: flags.DEFINE_multi_string,
+}
 
 
 def _is_list(field):
@@ -168,14 +301,13 @@ def _is_list(field):
 def _value(field, value):
     kind = rules.kind_of(field)
     if kind == tuple[int, ...]:
-        try:
-            return tuple(int(each) for each in value)
-        except ValueError:
+        if not all(map(_INTEGER.fullmatch, value)):
             rules.refuse(
                 field.name,
                 "must be whole numbers, e.g. 80,160",
                 ",".join(value),
             )
+        return tuple(map(int, value))
     return tuple(value) if typing.get_args(kind) else value
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import warnings
 
 import keras
 import tensorflow as tf
@@ -11,6 +12,8 @@ from tfwd.training import build
 from tfwd.training import checkpoint
 from tfwd.training import cluster
 from tfwd.training import diagnostics as diagnostics_lib
+from tfwd.training import effects
+from tfwd.training import flagfile
 from tfwd.training import inputs
 from tfwd.training import interventions as interventions_lib
 from tfwd.training import loop as loop_lib
@@ -117,6 +120,10 @@ def _in_folder(folder, settings, previous, is_chief):
     if previous is not None:
         strategy = previous.strategy
     else:
+        settings = _completed(settings, folder)
+        if is_chief:
+            for note in effects.notes(settings):
+                warnings.warn(note, stacklevel=2)
         # Workers that never come are waited for here.
         with watchdog.Watchdog(settings.step_timeout):
             strategy = strategy_lib.create(settings)
@@ -267,6 +274,14 @@ def _of_chief(settings):
     """The chief's folder, which the chief checks."""
     path = pathlib.Path(settings.output_dir).expanduser()
     return output.of_this_run(path, settings)
+
+
+def _completed(settings, folder):
+    """The settings, with what flags.txt has of a run that is gone on with."""
+    if not folder.is_begun:
+        return settings
+    text = (folder.path / output.FLAGS).read_text(encoding="utf-8")
+    return flagfile.completed(settings, text.splitlines())
 
 
 def _check_replicas(settings, strategy):

@@ -7,8 +7,10 @@ import keras
 
 from tfwd import kfac
 from tfwd import optimizers
+from tfwd.optimizers import adai
 from tfwd.optimizers import scaling
 from tfwd.optimizers import schedules
+from tfwd.optimizers import sgd
 from tfwd.training import rules
 
 OPTIMIZERS = {**optimizers.OPTIMIZERS, "kfac": kfac.KFAC}
@@ -27,6 +29,10 @@ _KERAS_ARGUMENTS = (
     "ema_overwrite_frequency",
     "loss_scale_factor",
 )
+
+
+# λ of Xie et al. 2022 for L2 and stable decay (Appendix B.1).
+_USUAL_DECAY = 5e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +98,32 @@ def check(settings):
             f"--optimizer={settings.optimizer}",
             mode,
         )
+
+
+def weight_decay(settings):
+    """Returns the coefficient λ: the one that was given, or a default.
+
+    The default is 5e-4 where the optimizer's own scale is part of the decay,
+    in modes l2, stable and elementwise. A decoupled decay takes as much off
+    the weights with 5e-4 s, where s is 1/(1 - β) = 10 of momentum 0.9 for SGD
+    and K-FAC, 1 for Adai, and 1/η of the optimizer's default learning rate for
+    the others (Xie et al. 2022: 5e-4/η = 0.5 for AdamW). An independent one is
+    η times that, η again the default.
+    """
+    if settings.weight_decay is not None:
+        return settings.weight_decay
+    cls = OPTIMIZERS[settings.optimizer]
+    mode = settings.weight_decay_mode or cls.weight_decay_modes[0]
+    if mode not in ("decoupled", "independent"):
+        return _USUAL_DECAY
+    rate = _default_learning_rate(cls)
+    decoupled = _USUAL_DECAY / rate
+    if issubclass(cls, (sgd.SGD, kfac.KFAC)):
+        decoupled = scaling.decoupled_from_stable(_USUAL_DECAY, momentum=0.9)
+    elif issubclass(cls, adai.Adai):
+        decoupled = _USUAL_DECAY
+    # Without the digits that binary fractions leave at the end.
+    return float(f"{decoupled if mode == 'decoupled' else rate * decoupled:g}")
 
 
 def plan(settings, steps_per_epoch, learning_rate_factor=1.0):
@@ -166,7 +198,7 @@ def _default_learning_rate(cls):
 
 
 def _scaled(settings, rate):
-    decay = settings.weight_decay
+    decay = weight_decay(settings)
     sizes = settings.batch_size, settings.base_batch_size
     if settings.scaling_rule == "lr":
         rate = scaling.linear_scaling(rate, *sizes)

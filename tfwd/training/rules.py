@@ -115,19 +115,6 @@ def _check_together(settings):
     given = [name for name in clips if getattr(settings, name) is not None]
     if len(given) > 1:
         refuse(given[1], f"excludes --{given[0]}", getattr(settings, given[1]))
-    for name in ("ema_momentum", "ema_overwrite_frequency"):
-        if getattr(settings, name) is not None and not settings.use_ema:
-            refuse(name, "needs --use_ema", getattr(settings, name))
-    for name, strategy in (
-        ("num_devices", "mirrored"),
-        ("virtual_cpus", "mirrored"),
-        ("worker_hosts", "multi_worker"),
-        ("task_index", "multi_worker"),
-        ("tpu", "tpu"),
-    ):
-        value = getattr(settings, name)
-        if value is not None and settings.strategy != strategy:
-            refuse(name, f"needs --strategy={strategy}", value)
     if (settings.worker_hosts is None) != (settings.task_index is None):
         refuse(
             "task_index",
@@ -157,10 +144,6 @@ def _check_together(settings):
 
 def _check_interventions(settings):
     first_epoch = settings.decay_scope_from_epoch
-    if first_epoch and settings.decay_scope == "all":
-        refuse(
-            "decay_scope_from_epoch", "needs another --decay_scope", first_epoch
-        )
     if first_epoch >= settings.epochs:
         refuse(
             "decay_scope_from_epoch",
@@ -174,11 +157,6 @@ def _check_interventions(settings):
             f"must be at most --epochs={settings.epochs}",
             first_epoch,
         )
-    fields = {field.name: field for field in dataclasses.fields(settings)}
-    for name in ("norm_transfer_from_epoch", "norm_transfer_moments"):
-        value = getattr(settings, name)
-        if settings.norm_transfer is None and value != fields[name].default:
-            refuse(name, "needs --norm_transfer", value)
 
 
 def multiplier(text):

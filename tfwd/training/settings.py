@@ -7,6 +7,7 @@ from tfwd import models
 from tfwd.diagnostics import decay_scope
 from tfwd.diagnostics import mechanisms
 from tfwd.models import conventions
+from tfwd.training import effects
 from tfwd.training import optimizer as optimizer_lib
 from tfwd.training import rules
 from tfwd.training import strategy as strategy_lib
@@ -182,8 +183,12 @@ class Settings:
     learning_rate: float | None = _setting(
         None, "learning rate; default: the optimizer's", at_least=0
     )
-    weight_decay: float = _setting(
-        5e-4, "weight decay coefficient lambda", at_least=0
+    weight_decay: float | None = _setting(
+        None,
+        "weight decay coefficient lambda; default: that of the folder that is "
+        "gone on with, or 5e-4 for modes l2, stable and elementwise, for "
+        "decoupled and independent what decays as much (adamw: 0.5)",
+        at_least=0,
     )
     weight_decay_mode: str | None = _setting(
         None,
@@ -408,6 +413,7 @@ class Settings:
             if rules.kind_of(field) is float and type(value) is int:
                 object.__setattr__(self, field.name, float(value))
         rules.check(self)
+        effects.check(self)
 
     def hosts(self):
         """`--worker_hosts` as a tuple."""

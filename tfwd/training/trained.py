@@ -100,7 +100,7 @@ def of_run(folder, data_dir=None):
         rules.refuse(
             "checkpoint", f"must be a run's folder, with {output.FLAGS}", path
         )
-    recorded = flagfile.parse([f"--flagfile={flags}"])
+    recorded = flagfile.recorded(flags)
     settings = dataclasses.replace(
         recorded,
         strategy="default",

@@ -150,9 +150,8 @@ def test_evaluation_of_the_file_prints_the_table_of_the_run(
     assert train.main(command(text, tmp_path / "a", "--epochs=1")) == 0
     trained = capsys.readouterr().out
     evaluated = [
-        *ARGUMENTS,
+        f"--flagfile={tmp_path / 'a' / 'flags.txt'}",
         *("--mode=eval", f"--model_file={tmp_path / 'a' / 'final.keras'}"),
-        f"--data_dir={text}",
     ]
     assert train.main(evaluated) == 0
     table = capsys.readouterr().out

@@ -75,9 +75,11 @@ def test_every_full_size_config_is_in_a_table():
 def test_default_config_writes_out_the_defaults():
     settings = parsed("default.flags")
     layers = {"hidden_layers": 2, "hidden_units": 128}
-    assert settings == settings_lib.Settings(learning_rate=1e-3, **layers)
+    assert settings == settings_lib.Settings(
+        learning_rate=1e-3, weight_decay=5e-4, **layers
+    )
     plan = optimizer_lib.plan(settings_lib.Settings(), STEPS)
-    assert plan.learning_rate == 1e-3
+    assert (plan.learning_rate, plan.weight_decay) == (1e-3, 5e-4)
     written, default = (
         models.build(settings.model, (8, 8, 1), 10, **given)
         for given in (layers, {})
@@ -206,7 +208,7 @@ def test_treebank_config_is_a_point_of_figure_11(optimizer):
     assert (settings.hidden_layers, settings.hidden_units) == (2, 512)
     assert (settings.dropout, settings.bptt) == (0.5, 35)
     assert settings.optimizer == optimizer
-    assert settings.batch_size == settings.eval_batch_size == 20
+    assert settings.batch_size == 20
     assert made.global_clipnorm == 1
     assert plan.learning_rate == 1e-3
     axis = (1e-4, 5e-5, 1e-5, 5e-6, 1e-6, 5e-7, 1e-7)

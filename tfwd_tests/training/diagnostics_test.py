@@ -84,7 +84,8 @@ def test_run_is_measured_before_its_first_step_and_between_epochs(capsys):
     arguments += ["--schedule=step", "--decay_epochs=2", "--epochs=2"]
     arguments += ["--diagnostics=effective_learning_rate"]
     arguments += ["--diagnostics_every=2", "--output_dir=a"]
-    assert train.main(arguments) == 0
+    with pytest.warns(UserWarning, match="never drops: --decay_epochs=2"):
+        assert train.main(arguments) == 0
     out = capsys.readouterr().out
     assert "Diagnostics took " in out and "a/mechanisms.png" in out
     rows = measured("a")

@@ -16,6 +16,7 @@ EVERYTHING = [
     "--weight_decay_multiplier=hidden1=0.5",
     "--nesterov",
     "--nobatch_norm",
+    "--schedule=step",
     "--decay_epochs=3,5",
     "--use_ema",
     "--ema_momentum=0.999",
@@ -51,7 +52,9 @@ def test_lines_replay_the_settings_exactly(tmp_path):
 
 
 def test_lines_leave_out_the_folder_and_make_paths_absolute(tmp_path):
-    settings = settings_lib.Settings(output_dir="a", data_dir="b")
+    settings = settings_lib.Settings(
+        output_dir="a", data_dir="b", dataset="mnist"
+    )
     names = [line.partition("=")[0] for line in flagfile.lines(settings)]
     assert "--output_dir" not in names
     (line,) = [x for x in flagfile.lines(settings) if "data_dir" in x]
@@ -135,7 +138,7 @@ def test_flag_that_is_not_there_has_its_default():
 
 
 def test_how_a_run_is_carried_out_makes_no_other_run_of_it():
-    settings = flagfile.parse(EVERYTHING)
+    settings = flagfile.parse([*EVERYTHING, "--dataset=mnist"])
     moved = dataclasses.replace(
         settings,
         strategy="mirrored",
@@ -147,7 +150,99 @@ def test_how_a_run_is_carried_out_makes_no_other_run_of_it():
         keep_checkpoints=9,
         step_timeout=60.0,
         tensorboard=True,
-        diagnostics=(),
+        diagnostics=("jacobian",),
         diagnostics_every=2,
     )
     assert flagfile.differences(moved, flagfile.lines(settings)) == []
+
+
+def test_flags_txt_of_an_earlier_version_counts_without_its_idle_flags():
+    settings = flagfile.parse(["--optimizer=adamw", "--weight_decay=5e-4"])
+    # Every flag stood there, with or without effect.
+    lines = [*flagfile.lines(settings), "--bptt=7", "--decay_epochs=80,160"]
+    lines += ["--diagnostics_every=1", "--final_fraction=0.5"]
+    assert flagfile.differences(settings, lines) == []
+    text = dataclasses.replace(
+        settings, dataset="ptb", model="lstm", bptt=8, hidden_units=4
+    )
+    assert ("bptt", "7", "8") in flagfile.differences(text, lines)
+
+
+def test_run_that_is_gone_on_with_keeps_its_weight_decay():
+    # 5e-4 was the default of every optimizer.
+    lines = ["--optimizer=adamw", "--weight_decay=0.0005"]
+    settings = flagfile.parse(["--optimizer=adamw"])
+    assert flagfile.differences(settings, lines) == []
+    assert flagfile.completed(settings, lines).weight_decay == 5e-4
+    given = flagfile.parse(["--optimizer=adamw", "--weight_decay=0.5"])
+    assert flagfile.completed(given, lines) is given
+    expected = [("weight_decay", "0.0005", "0.5")]
+    assert flagfile.differences(given, lines) == expected
+    # A flags.txt without the flag counts as the default of its time.
+    assert flagfile.differences(given, lines[:1]) == expected
+
+
+def test_recorded_flags_without_effect_are_passed_over(tmp_path):
+    path = tmp_path / "flags.txt"
+    path.write_text("--model=vgg16\n--hidden_units=64\n--bptt=35\n--seed=7")
+    with pytest.raises(ValueError, match="`--hidden_units` needs --model=mlp"):
+        flagfile.parse([f"--flagfile={path}"])
+    settings = settings_lib.Settings(model="vgg16", seed=7)
+    assert flagfile.recorded(path) == settings
+
+
+def test_flagfile_may_write_out_defaults_without_effect(tmp_path):
+    path = tmp_path / "flags.txt"
+    path.write_text("--bptt=35\n--base_batch_size=128")
+    assert flagfile.parse([f"--flagfile={path}"]) == settings_lib.Settings()
+    with pytest.raises(ValueError, match="`--bptt` needs --dataset=ptb"):
+        flagfile.parse([f"--flagfile={path}", "--bptt=35"])
+
+
+def test_evaluation_leaves_out_what_a_flagfile_says_of_training(tmp_path):
+    path = tmp_path / "flags.txt"
+    path.write_text("--optimizer=sgds\n--epochs=3\n--train_fraction=0.5")
+    arguments = [f"--flagfile={path}", "--mode=eval", "--model_file=a.keras"]
+    assert flagfile.parse(arguments) == settings_lib.Settings(
+        mode="eval", model_file="a.keras", train_fraction=0.5
+    )
+    with pytest.raises(ValueError, match="`--epochs` needs --mode=train"):
+        flagfile.parse([*arguments, "--epochs=3"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("--epochs=0x10", "--epochs=0o17", "--epochs=1_0", "--epochs=\u0663"),
+        *("--epochs= 3", "--decay_epochs=1_0"),
+        *("--learning_rate=1_0.0", "--learning_rate=\u0663", "--seed=1e3"),
+        *("--learning_rate=0x1p-3", "--learning_rate= 1", "--width=infinity"),
+    ],
+)
+def test_numbers_are_decimal(text):
+    schedule = ["--schedule=step"] if "decay_epochs" in text else []
+    with pytest.raises(ValueError) as error:
+        flagfile.parse([*schedule, text])
+    name, _, value = text.partition("=")
+    assert name in str(error.value) and value.strip() in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1", 1.0), (".5", 0.5), ("1.", 1.0), ("1e-3", 1e-3), ("+2E2", 200.0)],
+)
+def test_decimal_numbers_are_read_as_python_does(text, value):
+    settings = flagfile.parse([f"--learning_rate={text}"])
+    assert settings.learning_rate == value
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+@pytest.mark.parametrize("form", ["--undefok=epoch", "-undefok=epoch"])
+def test_misspelt_flag_cannot_be_hidden(tmp_path, in_file, form):
+    arguments = [form, "--epoch=3"]
+    if in_file:
+        path = tmp_path / "f.flags"
+        path.write_text("\n".join(arguments))
+        arguments = [f"--flagfile={path}"]
+    with pytest.raises(ValueError, match="`--undefok` is no flag"):
+        flagfile.parse(arguments)

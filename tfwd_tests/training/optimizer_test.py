@@ -5,8 +5,10 @@ import dataclasses
 import keras
 import pytest
 
+from tfwd.training import flagfile
 from tfwd.training import optimizer as optimizer_lib
 from tfwd.training import settings as settings_lib
+from tfwd_tests.training import published
 
 OTHER_VALUES = {
     "nesterov": True,
@@ -38,6 +40,7 @@ OTHER_VALUES = {
     "update_order": "authors",
     "seed": 3,
 }
+OF_STABLE_DECAY = ("adaptivity", "second_moment_offset")
 
 
 def planned(steps_per_epoch=10, **settings):
@@ -55,8 +58,13 @@ def test_every_hyperparameter_has_a_flag_that_arrives(name):
     cls = optimizer_lib.OPTIMIZERS[name]
     for hyperparameter in cls.hyperparameters:
         value = OTHER_VALUES[hyperparameter]
+        mode = None
+        if hyperparameter in OF_STABLE_DECAY:
+            mode = "stable"
+            if mode not in cls.weight_decay_modes:
+                continue
         settings = settings_lib.Settings(
-            optimizer=name, **{hyperparameter: value}
+            optimizer=name, weight_decay_mode=mode, **{hyperparameter: value}
         )
         optimizer_lib.check(settings)
         made = optimizer_lib.plan(settings, 10).create()
@@ -128,6 +136,44 @@ def test_flag_of_another_optimizer_is_refused(optimizer, flag, value):
     assert f"`--{flag}`" in str(error.value)
     assert f"--optimizer={optimizer}" in str(error.value)
     assert f"Received: --{flag}={value}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "mode", "decay"),
+    [
+        # Xie et al. 2022, Appendix B.1.
+        *(
+            (name, None, decay)
+            for name, (_, decay, _) in published.XIE_RULES.items()
+            # Its mode is not stated there; here the default is decoupled.
+            if name != "radam"
+        ),
+        ("radam", None, 0.5),
+        ("radam", "l2", 5e-4),
+        ("adam", "decoupled", 0.5),
+        ("adam", "elementwise", 5e-4),
+        # TFA's coefficient is 1e-3 times that of AdamW at a rate of 1e-3.
+        ("adam", "independent", 5e-4),
+        ("amsgradw", None, 0.5),
+        ("amsgrads", None, 5e-4),
+        # 5e-4 over a rate of 0.01.
+        ("padam", "decoupled", 0.05),
+        ("sgd", "decoupled", 5e-3),
+        ("sgd", "independent", 5e-4),
+        ("adaiw", None, 5e-4),
+        ("kfac", None, 5e-3),
+        ("kfac", "l2", 5e-4),
+    ],
+)
+def test_weight_decay_has_a_default_per_optimizer(optimizer, mode, decay):
+    settings = settings_lib.Settings(
+        optimizer=optimizer, weight_decay_mode=mode
+    )
+    plan = optimizer_lib.plan(settings, 10)
+    assert plan.weight_decay == decay
+    assert f"--weight_decay={decay}" in flagfile.lines(settings)
+    given = dataclasses.replace(settings, weight_decay=0.125)
+    assert optimizer_lib.plan(given, 10).weight_decay == 0.125
 
 
 def test_scaling_rules_scale_by_the_batch_ratio():

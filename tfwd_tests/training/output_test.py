@@ -38,7 +38,9 @@ def test_created_folder_replays_the_settings(tmp_path):
     folder = output.choose(settings)
     output.create(folder, settings)
     replayed = flagfile.parse([f"--flagfile={folder.path / 'flags.txt'}"])
-    assert replayed == dataclasses.replace(settings, output_dir=None)
+    assert replayed == dataclasses.replace(
+        settings, output_dir=None, weight_decay=5e-4
+    )
 
 
 def test_folder_with_the_same_run_is_that_run_and_keeps_its_flags(tmp_path):
