@@ -4,7 +4,7 @@ set -euo pipefail
 
 if [[ ${1:-} == --help ]]; then
   cat <<'EOF'
-usage: launch/test.sh [--full] [PYTEST OPTIONS] [PATH[::TEST] ...]
+usage: launch/test.sh [--full | --rest] [PYTEST OPTIONS] [PATH[::TEST] ...]
 
 Runs ruff, then pytest on the TensorFlow backend, then the core of optimizers,
 K-FAC, diagnostics and models again on JAX and, where it is installed, the
@@ -14,6 +14,9 @@ part. A selection that leaves nothing to run on any backend is an error.
 
 --full           also the tests that take minutes, and all of them on JAX; a
                  test that is named by `path::test` runs without it
+
+--rest           on TensorFlow what --full adds there, but for half an hour of
+                 killed runs
 
 TEST_WORKERS=N   processes per pytest run (default 4, as some tests wait for
                  processes of their own; 1: no pytest-xdist)
@@ -92,6 +95,7 @@ fi
 "$python" -m ruff check tfwd tfwd_tests
 "$python" -m ruff format --check tfwd tfwd_tests
 run_tests tensorflow tfwd_tests
+if [[ " $* " == *" --rest "* ]]; then exit; fi
 run_tests jax "${jax[@]}"
 if "$python" -c 'import torch' 2>/dev/null; then
   run_tests torch tfwd_tests/optimizers tfwd_tests/models \

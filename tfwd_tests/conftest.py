@@ -2,8 +2,9 @@
 
 A test file whose name begins with a backend is collected on that one alone.
 Tests marked `full` take minutes and run under `--full` only; of one marked
-`quick(n)` the first n of the selected cases run without it, too. A test or case
-that is named, as in `pytest path::test[case]`, always runs.
+`quick(n)` the first n of the selected cases run without it, too. `--rest` runs
+what `--full` adds, but for the tests marked `kills`. A test or case that is
+named, as in `pytest path::test[case]`, always runs.
 """
 
 import collections
@@ -38,6 +39,11 @@ def pytest_addoption(parser):
     parser.addoption(
         "--full", action="store_true", help="run the tests marked `full` too"
     )
+    parser.addoption(
+        "--rest",
+        action="store_true",
+        help="run what --full adds alone, but for the tests marked `kills`",
+    )
 
 
 # Last, so that `quick(n)` counts what `-k`, `-m` and `--deselect` leave.
@@ -61,8 +67,13 @@ def pytest_collection_modifyitems(config, items):
             long.append(item)
         else:
             quick.append(item)
-    config.hook.pytest_deselected(items=long)
-    items[:] = quick
+    if config.getoption("--rest"):
+        rest = [item for item in long if not item.get_closest_marker("kills")]
+        others = [item for item in items if item not in rest]
+        items[:] = rest
+    else:
+        others, items[:] = long, quick
+    config.hook.pytest_deselected(items=others)
 
 
 def _named_tests(config):

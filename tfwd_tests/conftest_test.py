@@ -35,6 +35,11 @@ def test_others(case):
 def test_slow():
     pass
 
+@pytest.mark.full
+@pytest.mark.kills
+def test_endless():
+    pass
+
 @pytest.mark.parametrize(
     "case", ["x", pytest.param("y", marks=pytest.mark.full)]
 )
@@ -46,7 +51,7 @@ def test_plain():
 """
 ALL = (
     *("cases[a]", "cases[b]", "cases[c]", "cases[d]", "others[c]"),
-    *("others[d]", "slow", "abridged[x]", "abridged[y]", "plain"),
+    *("others[d]", "slow", "endless", "abridged[x]", "abridged[y]", "plain"),
 )
 QUICK = ("cases[a]", "cases[b]", "others[c]", "abridged[x]", "plain")
 FILE = "suite/small_test.py"
@@ -61,7 +66,7 @@ def folder(tmp_path_factory):
     (folder / "keras.py").write_text(KERAS)
     (folder / "pytest.ini").write_text(
         "[pytest]\ntestpaths = suite\npython_files = *_test.py\n"
-        "markers =\n    full\n    quick(n)\n"
+        "markers =\n    full\n    kills\n    quick(n)\n"
     )
     return folder
 
@@ -87,6 +92,7 @@ def run(folder, *arguments, inside="."):
     [
         ([], QUICK),
         (["--full"], ALL),
+        (["--rest"], sorted({*ALL} - {*QUICK, "endless"})),
         ([FILE], QUICK),
         # Counted among what is selected.
         (["-k", "d and not abridged"], ["cases[d]", "others[d]"]),

@@ -70,6 +70,11 @@ def test_without_arguments_every_backend_runs_its_list(run):
     assert "tfwd_tests/optimizers" in received["torch"]
 
 
+def test_rest_is_tensorflows(run):
+    code, received, _ = run("--rest", tensorflow=0, jax=1, torch=1)
+    assert (code, received) == (0, {"tensorflow": ["--rest", "tfwd_tests"]})
+
+
 def test_several_workers_go_to_pytest(run):
     _, received, _ = run(workers=3, tensorflow=0, jax=0)
     assert received["tensorflow"][:2] == ["-n", "3"]

@@ -16,9 +16,9 @@ from tfwd_tests.training import runs
 
 def is_saving(folder):
     """Whether a checkpoint is half-written: temporary or without its index."""
-    names = {path.name for path in folder.glob("ckpt-*")}
+    names = {path.name for path in folder.glob("*ckpt-*")}
     return any(
-        "_temp" in name
+        name.startswith(".partial-ckpt-")
         or (
             ".data-" in name
             and f"{name.partition('.data-')[0]}.index" not in names
@@ -45,7 +45,10 @@ def assert_same(folder, whole):
     ]
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    "kills",
+    [2, pytest.param(20, marks=[pytest.mark.full, pytest.mark.kills])],
+)
 @pytest.mark.parametrize("name", runs.OPTIMIZERS)
 def test_killed_and_restarted_gives_the_same_weights_and_rows(
     tmp_path, name, kills
