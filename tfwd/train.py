@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from tfwd.training import command
 from tfwd.training import flagfile
+from tfwd.training import inputs
 from tfwd.training import job as job_lib
-from tfwd.training import loop
 from tfwd.training import run
 from tfwd.training import saved_model
 
@@ -33,19 +33,21 @@ def main(arguments):
             job = job_lib.prepare(settings)
     except ValueError as error:
         return command.refuse(error)
-    if settings.mode == "eval":
-        run.evaluate(*loaded)
-        return 0
     try:
-        return run.train(job)
-    except loop.NonFiniteError as error:
+        with inputs.named_damage(lambda: inputs.load(settings)):
+            if settings.mode == "eval":
+                run.evaluate(*loaded)
+                return 0
+            return run.train(job)
+    except ValueError as error:
         return command.refuse(error)
     except OSError as error:
         return command.fail(error)
     except tf.errors.OpError as error:
-        return command.fail(
-            f"TensorFlow failed, as it does where a worker has died: {error}"
-        )
+        cause = ""
+        if settings.strategy == "multi_worker":
+            cause = ", as it does where a worker has died"
+        return command.fail(f"TensorFlow failed{cause}: {error}")
 
 
 if __name__ == "__main__":
