@@ -17,6 +17,7 @@ from tfwd.diagnostics import table
 from tfwd.training import command
 from tfwd.training import diagnostics
 from tfwd.training import flagfile
+from tfwd.training import inputs
 from tfwd.training import rules
 from tfwd.training import trained
 from tfwd.training import usage
@@ -99,7 +100,10 @@ def main(arguments):
             command.check_backend()
             found = _found(settings)
             _check(settings, found)
-            _write(settings, _measured(settings, found), _gap(settings, found))
+            with inputs.named_damage(lambda: found.source):
+                rows = _measured(settings, found)
+                gap = _gap(settings, found)
+            _write(settings, rows, gap)
     except usage.UsageError as error:
         return command.refuse(error)
     return 0

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tfwd.training import command
 from tfwd.training import flagfile
+from tfwd.training import inputs
 from tfwd.training import job as job_lib
 from tfwd.training import loop
 from tfwd.training import run
@@ -39,10 +40,11 @@ def main(arguments):
         with usage.refusals():
             settings = flagfile.parse(arguments)
             command.check_backend()
-            if settings.mode == "eval":
-                run.evaluate(*saved_model.load(settings))
-                return 0
-            return _trained(job_lib.prepare(settings))
+            with inputs.named_damage(lambda: inputs.load(settings)):
+                if settings.mode == "eval":
+                    run.evaluate(*saved_model.load(settings))
+                    return 0
+                return _trained(job_lib.prepare(settings))
     except (usage.UsageError, loop.NonFiniteError) as error:
         return command.refuse(error)
 

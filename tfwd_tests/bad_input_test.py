@@ -10,6 +10,7 @@ import pytest
 from tfwd import train
 from tfwd.training import flagfile
 from tfwd.training import job as job_lib
+from tfwd_tests.data import folders
 
 TINY = ["--hidden_layers=0", "--epochs=1", "--train_fraction=0.1"]
 TWO_REPLICAS = ["--strategy=mirrored", "--num_devices=2"]
@@ -344,6 +345,112 @@ def test_text_that_does_not_fit_is_refused(capsys, arguments, texts, words):
             if text is not None:
                 write(f"text/ptb.{split}.txt", text)
     check_refused(capsys, in_folder(*arguments), *words)
+
+
+def spoil(folder, how):
+    """Damages a data set; returns the file that is to be named."""
+    path = folders.shard(folder)
+    if how == "checksum":
+        folders.flip(path)
+    elif how == "huge length":
+        folders.set_length(path, 2**40)
+    elif how == "cut off":
+        folders.cut(path, 9)
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "missing":
+        path.unlink()
+    elif how == "lengths":
+        folders.write_records(path, [bytes(99)] * 2)
+    elif how == "label":
+        image = folders.image(folder.parent.name, 1)
+        folders.replace(path, folders.example(image=image, label=1000))
+    elif how == "image":
+        folders.replace(path, folders.example(image=b"none", label=1))
+    elif how == "no example":
+        folders.replace(path, b"\xff")
+    else:
+        path = folder / how
+        path.write_text("[" * 10**5)
+    return path
+
+
+DAMAGES = {
+    "checksum": "record 1, at byte",
+    "huge length": f"it has {2**40} bytes",
+    "cut off": "record 2, at byte",
+    "empty": "it is empty",
+    "missing": "there is no such file",
+    "lengths": "holds 2 records, not the 3",
+    "label": "its label is 1000",
+    "image": "its image cannot be decoded",
+    "no example": "it is no tf.train.Example",
+    "dataset_info.json": "nested too deeply",
+    "features.json": "nested too deeply",
+}
+IN_MEMORY = set(DAMAGES) - {"checksum", "label", "image", "no example"}
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_damaged_data_set_in_memory_is_refused(capsys, tmp_path, how):
+    folder = folders.write(tmp_path / "data")
+    path = spoil(folder, how)
+    arguments = ["--dataset=mnist", f"--data_dir={tmp_path / 'data'}"]
+    check_refused(
+        capsys,
+        in_folder(*arguments),
+        f"`data_dir` must hold mnist undamaged; move {folder} away",
+        "`python -m tfwd.data.prepare --dataset=mnist",
+        f"Received: {path}: ",
+        DAMAGES[how],
+    )
+
+
+IMAGENET = [
+    *("--dataset=imagenet2012", "--data_dir=data", "--output_dir=a"),
+    *("--hidden_units=1", "--batch_size=3", "--epochs=1"),
+]
+
+
+@pytest.mark.parametrize("how", [how for how in DAMAGES if how in IN_MEMORY])
+def test_damaged_images_in_files_are_refused(capsys, how):
+    folder = folders.write(pathlib.Path("data"), "imagenet2012", "5.1.0")
+    path = spoil(folder, how)
+    check_refused(capsys, IMAGENET, f"Received: {path}: ", DAMAGES[how])
+
+
+def check_refused_in_training(capsys, arguments, path, *words):
+    """Asserts exit code 2 and one line about a file that others read."""
+    capsys.readouterr()
+    assert train.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"Received: {path}: " in error
+    assert "worker" not in error
+    for word in words:
+        assert word in error
+
+
+@pytest.mark.parametrize(
+    "how", [how for how in DAMAGES if how not in IN_MEMORY]
+)
+def test_damage_met_in_training_is_named(capsys, how):
+    folder = folders.write(pathlib.Path("data"), "imagenet2012", "5.1.0")
+    path = spoil(folder, how)
+    check_refused_in_training(capsys, IMAGENET, path, DAMAGES[how])
+
+
+def test_damage_of_the_test_split_is_named(capsys):
+    """By a finished run and by --mode=eval; training does not meet it."""
+    folder = folders.write(pathlib.Path("data"), "imagenet2012", "5.1.0")
+    path = folder / "imagenet2012-validation.tfrecord-00000-of-00001"
+    folders.flip(path)
+    check_refused_in_training(capsys, IMAGENET, path, "its checksum is wrong")
+    shape = (224, 224, 3)
+    layers = [keras.Input(shape), keras.layers.GlobalAveragePooling2D()]
+    keras.Sequential([*layers, keras.layers.Dense(1000)]).save("m.keras")
+    arguments = ["--mode=eval", "--model_file=m.keras", *IMAGENET[:2]]
+    check_refused_in_training(capsys, arguments, path, "its checksum is wrong")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from tfwd.data.batches import Batch
 from tfwd.data.batches import Shard
 from tfwd.data.batches import evaluation_batches
 from tfwd.data.batches import evaluation_steps
+from tfwd.data.batches import find_damage
 from tfwd.data.batches import finish
 from tfwd.data.batches import training_batches
 from tfwd.data.batches import training_steps
@@ -26,6 +27,7 @@ __all__ = [
     "Splits",
     "evaluation_batches",
     "evaluation_steps",
+    "find_damage",
     "finish",
     "load",
     "training_batches",
@@ -61,7 +63,7 @@ def load(
 
     Raises:
         ValueError: a name that is not in `NAMES`, a `data_dir` without the
-            data set, or a split that is not possible.
+            data set or with a damaged one, or a split that is not possible.
     """
     if name not in NAMES:
         raise ValueError(

@@ -159,3 +159,17 @@ def finish(source, batch: Batch, augment: bool) -> Batch:
     A function of tensors, to be called in a pipeline or in a compiled step.
     """
     raise TypeError(f"Not a data set: {type(source).__name__}")
+
+
+@functools.singledispatch
+def find_damage(source):
+    """Looks for what is damaged in the files that training reads.
+
+    Does nothing for a data set in memory, of which all was read before.
+
+    Args:
+        source: The data set. Reading all of it takes as long as an epoch.
+
+    Raises:
+        ValueError: A file is damaged; the message names it.
+    """

@@ -8,9 +8,12 @@ needs neither the code that made it nor a network.
 import dataclasses
 import os
 
-import numpy as np
-
+from tfwd.data import damage
+from tfwd.data import examples
+from tfwd.data import folder as folder_lib
 from tfwd.data import partition
+from tfwd.data import pipeline
+from tfwd.data import records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,65 +46,50 @@ def load(name: str, data_dir: str | os.PathLike | None) -> partition.Splits:
         data_dir: the folder that holds `<name>/<version>`.
 
     Raises:
-        ValueError: `data_dir` is None or does not hold the data set.
+        ValueError: `data_dir` is None or does not hold the data set, or a
+            file is damaged.
     """
-    builder = open_newest(name, data_dir, preparation(name))
-    # Imported here because it is slow, and the digits do without it.
-    import tensorflow_datasets as tfds
-
-    def read(split: str) -> partition.Examples:
-        images, labels = tfds.as_numpy(
-            builder.as_dataset(split=split, batch_size=-1, as_supervised=True)
-        )
-        return partition.Examples(images, labels.astype(np.int32))
-
-    train, test = read("train"), read("test")
+    normalization = NORMALIZATION[name]
+    folder = folder_lib.newest(
+        name,
+        data_dir,
+        preparation(name),
+        splits=("train", "test"),
+        channels=len(normalization.mean),
+    )
+    train, test = (_read(folder, split) for split in ("train", "test"))
     return partition.Splits(
         name=name,
         train=train,
         validation=None,
         test=test,
-        num_classes=builder.info.features["label"].num_classes,
+        num_classes=folder.features.num_classes,
         image_shape=train.images.shape[1:],
-        mean=NORMALIZATION[name].mean,
-        std=NORMALIZATION[name].std,
+        mean=normalization.mean,
+        std=normalization.std,
     )
 
 
-def open_newest(
-    name: str, data_dir: str | os.PathLike | None, preparation: str
-):
-    """Returns the TFDS builder of the newest version of `name`.
+def _read(folder, split):
+    """All examples of a split, in the order of its files."""
+    damage.check_files(folder, split)
+    features = folder.features
 
-    Args:
-        name: a folder under `data_dir`.
-        data_dir: the folder that holds `<name>/<version>`.
-        preparation: how such a folder is made, for the error message.
+    def decode(encoded):
+        return examples.image(encoded, features.image_shape)
 
-    Raises:
-        ValueError: `data_dir` is None or does not hold the data set.
-    """
-    if data_dir is None:
-        raise ValueError(
-            f"`data_dir` must name the folder that holds {name}/<version>; "
-            f"{preparation}. Received: data_dir=None"
-        )
-    import tensorflow_datasets as tfds
+    def read(serialized):
+        encoded, label = examples.parsed(serialized, features.num_classes)
+        return decode(encoded), label
 
-    folder = tfds.core.Path(data_dir).expanduser() / name
-    versions = [
-        path.parent
-        for path in folder.glob("*/dataset_info.json")
-        if tfds.core.Version.is_valid(path.parent.name)
-    ]
-    if not versions:
-        raise ValueError(
-            f"`data_dir` must hold {name}/<version>/dataset_info.json; "
-            f"searched {folder}; {preparation}. "
-            f"Received: data_dir={os.fspath(data_dir)}"
-        )
-    newest = max(versions, key=lambda path: tfds.core.Version(path.name))
-    return tfds.builder_from_directory(newest)
+    whole = records.file_of_records([path for path, _ in folder.shards(split)])
+    size = folder.splits[split].num_examples
+    try:
+        ((images, labels),) = pipeline.in_parallel(whole, read).batch(size)
+    except folder_lib.READ_ERRORS as error:
+        damage.check_records(folder, [split], decode)
+        raise folder.refusal(folder.path, folder_lib.failure(error)) from error
+    return partition.Examples(images.numpy(), labels.numpy())
 
 
 def preparation(name: str) -> str:

@@ -13,7 +13,9 @@ import tensorflow as tf
 
 from tfwd.data import augmentation
 from tfwd.data import batches
-from tfwd.data import catalog
+from tfwd.data import damage
+from tfwd.data import examples
+from tfwd.data import folder as folder_lib
 from tfwd.data import jpeg
 from tfwd.data import partition
 from tfwd.data import pipeline
@@ -36,7 +38,8 @@ class Records:
 
     Args:
         name: the name that `tfwd.data.load` was given.
-        builder: reads the folder in TensorFlow Datasets' form.
+        folder: the folder in TensorFlow Datasets' form.
+        num_bytes: the size of the files of each of its splits.
         slices: what each of our splits is of the folder's.
         image_size: height and width after the crop, in pixels.
         mean: per channel, for images scaled to 0..1.
@@ -44,7 +47,8 @@ class Records:
     """
 
     name: str
-    builder: typing.Any
+    folder: folder_lib.Folder
+    num_bytes: dict[str, int]
     slices: dict[str, Slice]
     image_size: int
     # Over the training images; as in torchvision's reference training.
@@ -54,7 +58,7 @@ class Records:
     @property
     def num_classes(self) -> int:
         """Labels are in `[0, num_classes)`."""
-        return self.builder.info.features["label"].num_classes
+        return self.folder.features.num_classes
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -97,32 +101,26 @@ def load(
         ValueError: `data_dir` does not hold the data set or holds it in
             another format than TFRecord, or a split that is not possible.
     """
-    builder = catalog.open_newest(
+    folder = folder_lib.newest(
         NAME,
         data_dir,
         f"`tfds build {NAME} --manual_dir=FOLDER --data_dir=DATA_DIR` makes "
         "it of ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar in FOLDER",
+        splits=("train", "validation"),
+        channels=3,
     )
-    if builder.info.file_format.value != "tfrecord":
-        raise ValueError(
-            "`data_dir` must hold TFRecord files. "
-            f"Received: {builder.info.file_format.value} files in "
-            f"{builder.data_path}"
-        )
-    missing = {"train", "validation"} - set(builder.info.splits)
-    if missing:
-        raise ValueError(
-            "`data_dir` must hold the splits train and validation. "
-            f"Received: {builder.data_path} without {', '.join(missing)}"
-        )
-    size = builder.info.splits["train"].num_examples
+    num_bytes = {
+        split: damage.check_files(folder, split)
+        for split in ("train", "validation")
+    }
+    size = folder.splits["train"].num_examples
     kept = partition.num_training(size, num_validation, train_fraction)
     slices = {"train": Slice("train", num_validation, num_validation + kept)}
     if num_validation:
         slices["validation"] = Slice("train", 0, num_validation)
-    num_test = builder.info.splits["validation"].num_examples
+    num_test = folder.splits["validation"].num_examples
     slices["test"] = Slice("validation", 0, num_test)
-    return Records(NAME, builder, slices, image_size)
+    return Records(NAME, folder, num_bytes, slices, image_size)
 
 
 # Batches are counted as those of images in memory.
@@ -165,9 +163,7 @@ def training_batches(
     if drop_remainder:
         size -= size % batch_size
         rows = shard.equal_rows(batch_size)
-    shards, sizes = records.open_shards(
-        source.builder.info.splits, *source.slices["train"]
-    )
+    shards, sizes = opened(source, "train")
 
     def shares_of(epoch):
         examples = records.shuffled(shards, sizes, tf.stack([seed, epoch]))
@@ -214,9 +210,7 @@ def evaluation_batches(
     pipeline.check_batch_size(batch_size)
     check_replicas(batch_size, shard)
     size = source.size(split)
-    shards, sizes = records.open_shards(
-        source.builder.info.splits, *source.slices[split]
-    )
+    shards, sizes = opened(source, split)
     width = pipeline.number_of_batches(batch_size, shard.num_replicas)
     turns = np.repeat(np.arange(len(sizes)), sizes)
     examples = records.in_turns(shards, turns).enumerate()
@@ -247,6 +241,32 @@ def finish(source, batch: batches.Batch, augment: bool) -> batches.Batch:
     return batch._replace(inputs=images)
 
 
+def opened(
+    source: Records, split: str
+) -> tuple[list[tf.data.Dataset], list[int]]:
+    """Opens the files of a split; see `records.open_shards`."""
+    part = source.slices[split]
+    return records.open_shards(
+        source.folder.shards(part.split),
+        source.num_bytes[part.split],
+        part.start,
+        part.stop,
+    )
+
+
+@batches.find_damage.register
+def find_damage(source: Records):
+    """Reads and decodes every record; see `batches.find_damage`."""
+
+    def decode(encoded):
+        # Training asks the header for the size, and crops what it tells.
+        shape = tf.io.extract_jpeg_shape(encoded)
+        return shape, tf.io.decode_jpeg(encoded, channels=3)
+
+    splits = [part.split for part in source.slices.values()]
+    damage.check_records(source.folder, sorted(set(splits)), decode)
+
+
 def decoded(
     source: Records, serialized: tf.Tensor, keys: tf.Tensor, augment: bool
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -261,27 +281,20 @@ def decoded(
     Returns:
         Images, uint8, and labels, int32.
     """
-    import tensorflow_datasets as tfds
+    images, labels = examples.parsed(serialized, source.num_classes)
 
     def decode(arguments):
         encoded, key = arguments
-        example = source.builder.info.features.deserialize_example(
-            encoded, decoders={"image": tfds.decode.SkipDecoding()}
-        )
         if augment:
-            image = jpeg.random_crop(example["image"], key, source.image_size)
-        else:
-            image = jpeg.central_crop(example["image"], source.image_size)
-        return image, tf.cast(example["label"], tf.int32)
+            return jpeg.random_crop(encoded, key, source.image_size)
+        return jpeg.central_crop(encoded, source.image_size)
 
-    return tf.map_fn(
+    images = tf.map_fn(
         decode,
-        (serialized, keys),
-        fn_output_signature=(
-            tf.TensorSpec(source.image_shape, tf.uint8),
-            tf.TensorSpec((), tf.int32),
-        ),
+        (images, keys),
+        fn_output_signature=tf.TensorSpec(source.image_shape, tf.uint8),
     )
+    return images, labels
 
 
 def padded(values: tf.Tensor, size: int) -> tf.Tensor:

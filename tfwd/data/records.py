@@ -4,8 +4,6 @@ Every worker reads all records of an epoch in the same order and drops those
 of other workers' replicas before anything is decoded.
 """
 
-import os
-
 import numpy as np
 import psutil
 import tensorflow as tf
@@ -34,7 +32,7 @@ def fits_in_memory(num_bytes: float, available: float) -> bool:
 
 
 def open_shards(
-    splits, name: str, start: int, stop: int
+    files: list[tuple[str, int]], num_bytes: int, start: int, stop: int
 ) -> tuple[list[tf.data.Dataset], list[int]]:
     """Opens the files that hold the examples `start` to `stop` of a split.
 
@@ -43,37 +41,40 @@ def open_shards(
     on the machine's memory.
 
     Args:
-        splits: what a TFDS builder knows of its splits.
-        name: one of them.
+        files: path and number of examples of each file of the split.
+        num_bytes: size of these files.
         start: number of the first example.
         stop: number after that of the last example.
 
     Returns:
         The encoded examples of each file, and how many it has.
     """
-    whole = splits[name]
+    whole = sum(size for _, size in files)
     keep = fits_in_memory(
-        whole.num_bytes * (stop - start) / whole.num_examples,
+        num_bytes * (stop - start) / whole,
         psutil.virtual_memory().available,
     )
-    shards, sizes = [], []
-    for file in splits[f"{name}[{start}:{stop}]"].file_instructions:
-        records = file_of_records(os.fspath(file.filename))
-        if file.take < file.examples_in_shard:
-            records = records.skip(file.skip).take(file.take)
+    shards, sizes, first = [], [], 0
+    for path, size in files:
+        skipped = max(start - first, 0)
+        taken = min(stop - first, size) - skipped
+        first += size
+        if taken <= 0:
+            continue
+        records = file_of_records(path)
+        if taken < size:
+            records = records.skip(skipped).take(taken)
         # A shard that lacks records would shift the numbers of the others'.
-        records = records.apply(
-            tf.data.experimental.assert_cardinality(file.take)
-        )
+        records = records.apply(tf.data.experimental.assert_cardinality(taken))
         if keep:
             records = records.cache()
         shards.append(records.prefetch(READ_AHEAD))
-        sizes.append(file.take)
+        sizes.append(taken)
     return shards, sizes
 
 
-def file_of_records(path: str) -> tf.data.Dataset:
-    """Returns the records of one TFRecord file, as strings.
+def file_of_records(path: str | list[str]) -> tf.data.Dataset:
+    """Returns the records of a TFRecord file, or of several, as strings.
 
     `tf.data.TFRecordDataset` does the same, but it traces a function, which
     would take a minute for the shards of ImageNet.

@@ -1,5 +1,6 @@
 """The data set of a run, as batches for every replica."""
 
+import contextlib
 import dataclasses
 import functools
 
@@ -8,6 +9,20 @@ import tensorflow as tf
 from tfwd import data
 from tfwd import models
 from tfwd.training import strategy as strategy_lib
+
+# What a data set's damaged files make TensorFlow raise; a worker that has died
+# makes it raise the others.
+_OF_DATA = (
+    tf.errors.DataLossError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.OutOfRangeError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.UnknownError,
+    # In place of one of them, where it quotes bytes of a file.
+    UnicodeDecodeError,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +42,24 @@ def load(settings):
         train_fraction=settings.train_fraction,
         bptt=settings.bptt,
     )
+
+
+@contextlib.contextmanager
+def named_damage(source_of):
+    """Names the damaged file where TensorFlow failed because of one.
+
+    Args:
+        source_of: Function that returns the data set.
+
+    Raises:
+        ValueError: A file of the data set is damaged.
+    """
+    try:
+        yield
+    except _OF_DATA:
+        # Otherwise the error is not about the data.
+        data.find_damage(source_of())
+        raise
 
 
 def training_steps(settings, source):
