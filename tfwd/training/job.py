@@ -107,9 +107,6 @@ def prepare(settings, previous=None):
     if previous is None:
         folder = output.choose(settings) if is_chief else _of_chief(settings)
         settings = _completed(settings, folder)
-        if is_chief:
-            for note in effects.notes(settings):
-                warnings.warn(note, stacklevel=2)
         # Workers that never come are waited for here.
         with watchdog.Watchdog(settings.step_timeout):
             strategy = strategy_lib.create(settings)
@@ -159,6 +156,9 @@ def prepare(settings, previous=None):
     evaluation = inputs.evaluation_splits(settings, source, strategy)
     if is_chief:
         output.create(folder, settings)
+    if is_chief and previous is None:
+        for note in effects.notes(settings):
+            warnings.warn(note, stacklevel=2)
     return Job(
         settings=settings,
         strategy=strategy,
