@@ -116,6 +116,73 @@ def named(value):
             ["pattern", "nothing", "logits/kernel"],
         ),
         (["--weight_decay_multiplier=bias"], ["_multiplier", "factor", "bias"]),
+        (["--weight_decay=1e39"], ["--weight_decay", "float32", "1e+39"]),
+        (["--learning_rate=1e-46"], ["--learning_rate", "float32", "1e-46"]),
+        (
+            ["--weight_decay_multiplier=bias=1e39"],
+            ["--weight_decay_multiplier", "factor", "bias=1e39"],
+        ),
+        (
+            ["--learning_rate=1e38", "--scaling_rule=lr", "--batch_size=1024"],
+            ["--scaling_rule", "learning_rate", "float32", "8e+38"],
+        ),
+        (
+            ["--schedule=cosine_restarts", "--restart_multiplier=1e300"],
+            ["--restart_multiplier", "1e+300"],
+        ),
+        (
+            ["--schedule=cosine_restarts", "--restart_multiplier=1.0000001"],
+            ["--restart_multiplier", "1 or at least 1.001", "1.0000001"],
+        ),
+        (
+            ["--schedule=cosine_restarts", "--restart_epochs=1e9"],
+            ["--restart_epochs", "at most 1e+06", "1000000000.0"],
+        ),
+        (
+            ["--schedule=step", "--decay_epochs=4000000000"],
+            ["--decay_epochs", "updates", "=4000000000"],
+        ),
+        (
+            ["--schedule=step", f"--decay_epochs=9{'9' * 20}"],
+            ["--decay_epochs", "below 4294967296", "999"],
+        ),
+        (["--epochs=4294967295"], ["--epochs", "2147483647 updates", "=42949"]),
+        (["--warmup_epochs=1e-3"], ["--warmup_epochs", "one step", "0.001"]),
+        (
+            ["--accumulation_steps=13"],
+            ["--accumulation_steps", "at most the 12 steps", "13"],
+        ),
+        (
+            ["--use_ema", "--ema_overwrite_frequency=361"],
+            ["--ema_overwrite_frequency", "at most the 360 updates", "361"],
+        ),
+        (
+            [
+                *("--use_ema", "--ema_overwrite_frequency=91"),
+                *("--accumulation_steps=4",),
+            ],
+            ["--ema_overwrite_frequency", "at most the 90 updates", "91"],
+        ),
+        (
+            ["--eval_batch_size=4294967295"],
+            ["--eval_batch_size", "1437 examples", "4294967295"],
+        ),
+        (["--width=1e8"], ["--width", "GiB here", "100000000.0"]),
+        (["--hidden_units=4294967295"], ["--hidden_units", "GiB", "=42949"]),
+        (["--hidden_layers=4294967295"], ["--hidden_layers", "at most 1000"]),
+        (
+            ["--optimizer=kfac", "--inverse_every=4294967295"],
+            ["--inverse_every", "at most 1e+06", "4294967295"],
+        ),
+        (["--step_timeout=1e300"], ["--step_timeout", "1e+300"]),
+        (
+            ["--diagnostics=jacobian", "--diagnostics_projections=4000000000"],
+            ["--diagnostics_projections", "at most 1000", "4000000000"],
+        ),
+        (
+            ["--strategy=mirrored", "--virtual_cpus=4294967295"],
+            ["--virtual_cpus", "at most 1024", "4294967295"],
+        ),
         (["--undefok=epoch", "--epoch=3"], ["--undefok", "known", "=epoch"]),
         (["--epochs=0x10"], ["--epochs", "decimal", "0x10"]),
         (["--batch_size=1_0"], ["--batch_size", "decimal", "1_0"]),
@@ -311,6 +378,12 @@ def test_chief_refuses_another_runs_folder_before_it_waits(capsys, monkeypatch):
         ),
         ([*PTB, "--optimizer=kfac"], {}, ["--optimizer", "lstm", "=kfac"]),
         ([*PTB, "--bptt=0"], {}, ["--bptt", "at least 1", "0"]),
+        (
+            # 99 predictions in 9 streams.
+            [*PTB, "--bptt=1000000", "--batch_size=9"],
+            {"train": KNOWN},
+            ["--bptt", "at most the 11 words", "1000000"],
+        ),
         (
             [*PTB, "--diagnostics=damping,jacobian", "--batch_size=9"],
             {"train": KNOWN},

@@ -10,9 +10,11 @@ from tfwd.diagnostics import decay_scope
 from tfwd.training import carried as carried_lib
 from tfwd.training import curvature
 from tfwd.training import inputs
+from tfwd.training import limits
 from tfwd.training import loop as loop_lib
 from tfwd.training import loss_scale as loss_scale_lib
 from tfwd.training import step as step_lib
+from tfwd.training import strategy as strategy_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +45,7 @@ def build(settings, strategy, source, plan):
         ValueError: The model does not fit the data, or the optimizer the model.
     """
     keras.config.set_dtype_policy(settings.dtype_policy)
+    limits.check_model(settings, source.input_shape, source.num_classes)
     with strategy.scope():
         model = models.build(
             settings.model,
@@ -56,6 +59,8 @@ def build(settings, strategy, source, plan):
             hidden_units=settings.hidden_units,
             dropout=settings.dropout,
         )
+        workers = strategy_lib.num_workers(strategy)
+        limits.check_batches(settings, model, workers)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         excluded = ()
         if settings.decay_scope_from_epoch == 0:

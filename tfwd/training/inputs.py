@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfwd import data
 from tfwd import models
+from tfwd.training import limits
 from tfwd.training import strategy as strategy_lib
 
 # What a data set's damaged files make TensorFlow raise; a worker that has died
@@ -34,14 +35,20 @@ class Evaluation:
 
 
 def load(settings):
-    """The data set that the settings ask for."""
-    return data.load(
+    """The data set that the settings ask for.
+
+    Raises:
+        ValueError: There is none in its folder, or a flag does not fit it.
+    """
+    source = data.load(
         settings.dataset,
         data_dir=settings.data_dir,
         num_validation=settings.num_validation,
         train_fraction=settings.train_fraction,
         bptt=settings.bptt,
     )
+    limits.check_data(settings, source)
+    return source
 
 
 @contextlib.contextmanager

@@ -121,9 +121,6 @@ def _in_folder(folder, settings, previous, is_chief):
         strategy = previous.strategy
     else:
         settings = _completed(settings, folder)
-        if is_chief:
-            for note in effects.notes(settings):
-                warnings.warn(note, stacklevel=2)
         # Workers that never come are waited for here.
         with watchdog.Watchdog(settings.step_timeout):
             strategy = strategy_lib.create(settings)
@@ -173,6 +170,9 @@ def _in_folder(folder, settings, previous, is_chief):
             # A constant is one of the variables restored.
             built.optimizer.learning_rate = plan.learning_rate
     progress.restores = restores
+    if is_chief and previous is None:
+        for note in effects.notes(settings):
+            warnings.warn(note, stacklevel=2)
     return Job(
         settings=settings,
         strategy=strategy,

@@ -2,15 +2,18 @@
 
 import dataclasses
 import inspect
+import math
 
 import keras
 
 from tfwd import kfac
 from tfwd import optimizers
 from tfwd.optimizers import adai
+from tfwd.optimizers import arguments as arguments_lib
 from tfwd.optimizers import scaling
 from tfwd.optimizers import schedules
 from tfwd.optimizers import sgd
+from tfwd.training import effects
 from tfwd.training import rules
 
 OPTIMIZERS = {**optimizers.OPTIMIZERS, "kfac": kfac.KFAC}
@@ -142,6 +145,7 @@ def plan(settings, steps_per_epoch, learning_rate_factor=1.0):
     if rate is None:
         rate = _default_learning_rate(cls)
     rate, decay = _scaled(settings, rate)
+    _check_lengths(settings, steps_per_epoch)
     arguments = {
         name: getattr(settings, name)
         for name in (*cls.hyperparameters, *_KERAS_ARGUMENTS)
@@ -197,6 +201,39 @@ def _default_learning_rate(cls):
     raise TypeError(f"{cls.__name__} has no default learning rate")
 
 
+def _check_lengths(settings, steps_per_epoch):
+    """Refuses what would come after the end of an epoch, or of the run."""
+    parts = settings.accumulation_steps
+    if parts is not None and parts > steps_per_epoch:
+        rules.refuse(
+            "accumulation_steps",
+            f"must be at most the {steps_per_epoch} steps of an epoch",
+            parts,
+        )
+    updates_per_epoch = math.ceil(steps_per_epoch / (parts or 1))
+    for name in ("epochs", "decay_epochs", "restart_epochs"):
+        value = getattr(settings, name)
+        last = value[-1] if isinstance(value, tuple) else value
+        if (
+            last * updates_per_epoch > arguments_lib.LARGEST_STEP
+            and name not in effects.without_effect(settings)
+        ):
+            rules.refuse(
+                name,
+                f"must end within {arguments_lib.LARGEST_STEP} updates, of "
+                f"which an epoch has {updates_per_epoch}",
+                last,
+            )
+    updates = settings.epochs * updates_per_epoch
+    every = settings.ema_overwrite_frequency
+    if every is not None and every > updates:
+        rules.refuse(
+            "ema_overwrite_frequency",
+            f"must be at most the {updates} updates of the run",
+            every,
+        )
+
+
 def _scaled(settings, rate):
     decay = weight_decay(settings)
     sizes = settings.batch_size, settings.base_batch_size
@@ -206,6 +243,13 @@ def _scaled(settings, rate):
         rate = scaling.square_root_scaling(rate, *sizes)
     elif settings.scaling_rule == "weight_decay":
         decay = scaling.weight_decay_scaling(decay, *sizes)
+    for name, value in (("learning_rate", rate), ("weight_decay", decay)):
+        if not rules.fits_float32(value):
+            rules.refuse(
+                "scaling_rule",
+                f"must leave a {name} that is a float32, not {value:g}",
+                settings.scaling_rule,
+            )
     return rate, decay
 
 
@@ -241,4 +285,10 @@ def _schedule(settings, name, value, steps_per_epoch):
 
 def _warmed_up(settings, schedule, steps_per_epoch):
     steps = round(settings.warmup_epochs * steps_per_epoch)
+    if settings.warmup_epochs and not steps:
+        rules.refuse(
+            "warmup_epochs",
+            f"must be 0 or one step of {steps_per_epoch} in an epoch",
+            settings.warmup_epochs,
+        )
     return schedules.Warmup(schedule, steps) if steps else schedule

@@ -5,9 +5,17 @@ import math
 import types
 import typing
 
+import numpy as np
+
 from tfwd import models
 from tfwd.training import usage
 
+# Everything is float32 where it is used: above this is infinity, and what is
+# nearer to 0 than this is 0 there.
+_LARGEST_FLOAT = float(np.finfo(np.float32).max)
+_SMALLEST_FLOAT = float(np.finfo(np.float32).tiny)
+# Keras divides by the logarithm of the multiplier, in float32.
+_LEAST_GROWTH = 1e-3
 # Above what any count is; numbers of steps made of it are int64 in TensorFlow.
 _LARGEST = 2**32
 
@@ -77,6 +85,13 @@ def _check_range(field, value):
         refuse(field.name, f"must be below {_LARGEST}", value)
     if isinstance(value, float) and not math.isfinite(value):
         refuse(field.name, "must be finite", value)
+    if isinstance(value, float) and not fits_float32(value):
+        refuse(
+            field.name,
+            f"must be 0, or between {_SMALLEST_FLOAT:.3g} and "
+            f"{_LARGEST_FLOAT:.3g} as float32 is",
+            value,
+        )
     for word, broken in (
         ("at_least", lambda limit: value < limit),
         ("above", lambda limit: value <= limit),
@@ -89,6 +104,11 @@ def _check_range(field, value):
                 f"must be {word.replace('_', ' ')} {limits[word]:g}",
                 value,
             )
+
+
+def fits_float32(value):
+    """Returns whether float32 has a number without making it 0 or inf."""
+    return value == 0 or _SMALLEST_FLOAT <= abs(value) <= _LARGEST_FLOAT
 
 
 def _check_together(settings):
@@ -135,6 +155,12 @@ def _check_together(settings):
             "no curvature there",
             settings.optimizer,
         )
+    if 1 < settings.restart_multiplier < 1 + _LEAST_GROWTH:
+        refuse(
+            "restart_multiplier",
+            f"must be 1 or at least {1 + _LEAST_GROWTH:g}",
+            settings.restart_multiplier,
+        )
     if settings.resume == "must" and settings.output_dir is None:
         refuse("resume", "needs --output_dir", settings.resume)
     for text in settings.weight_decay_multiplier:
@@ -166,7 +192,7 @@ def multiplier(text):
         number = float(factor)
     except ValueError:
         number = math.nan
-    if not (sign and pattern and 0 <= number < math.inf):
+    if not (sign and pattern and number >= 0 and fits_float32(number)):
         refuse(
             "weight_decay_multiplier",
             "must be <path regular expression>=<factor of at least 0>",

@@ -7,6 +7,7 @@ import keras
 from tfwd import models
 from tfwd.training import build
 from tfwd.training import inputs
+from tfwd.training import limits
 from tfwd.training import rules
 from tfwd.training import strategy as strategy_lib
 
@@ -25,6 +26,7 @@ def load(settings):
     """
     strategy = strategy_lib.create(settings)
     source, model = read(settings, strategy)
+    limits.check_batches(settings, model, strategy_lib.num_workers(strategy))
     loop = build.make_loop(settings, strategy, source, model)
     splits = inputs.evaluation_splits(settings, source, strategy)
     return loop, splits, models.task(settings.model)

@@ -66,6 +66,7 @@ class Settings:
         "seconds without a finished step (the first, which is compiled, too) "
         "after which the process ends itself",
         above=0,
+        at_most=1e9,
     )
     model_file: str | None = _setting(
         None, "the .keras file that --mode=eval evaluates"
@@ -115,7 +116,10 @@ class Settings:
         False, "normalize over the batches of all replicas together"
     )
     hidden_layers: int | None = _setting(
-        None, "hidden layers of mlp (default 2) and lstm (2)", at_least=0
+        None,
+        "hidden layers of mlp (default 2) and lstm (2)",
+        at_least=0,
+        at_most=1000,
     )
     hidden_units: int | None = _setting(
         None, "units of a layer of mlp (default 128) and lstm (512)", at_least=1
@@ -163,7 +167,10 @@ class Settings:
         None, "devices that mirrored uses; default: all", at_least=1
     )
     virtual_cpus: int | None = _setting(
-        None, "split the CPU into so many devices for mirrored", at_least=1
+        None,
+        "split the CPU into so many devices for mirrored",
+        at_least=1,
+        at_most=1024,
     )
     worker_hosts: str | None = _setting(
         None,
@@ -272,10 +279,16 @@ class Settings:
         None, "decay rate of kfac's factors", at_least=0, below=1
     )
     factor_every: int | None = _setting(
-        None, "steps between updates of kfac's factors", at_least=1
+        None,
+        "steps between updates of kfac's factors",
+        at_least=1,
+        at_most=10**6,
     )
     inverse_every: int | None = _setting(
-        None, "steps between updates of their inverses", at_least=1
+        None,
+        "steps between updates of their inverses",
+        at_least=1,
+        at_most=10**6,
     )
     kl_clip: float | None = _setting(
         None, "bound of kfac's step in the metric of its curvature", above=0
@@ -354,7 +367,10 @@ class Settings:
         at_most=1e6,
     )
     restart_multiplier: float = _setting(
-        2.0, "each period is so many times the one before", at_least=1
+        2.0,
+        "each period is so many times the one before",
+        at_least=1,
+        at_most=1e6,
     )
     final_fraction: float = _setting(
         0.0, "where cosine ends, relative to its start", at_least=0, at_most=1
@@ -391,6 +407,7 @@ class Settings:
         1,
         "random projections by which an example's Jacobian is estimated",
         at_least=1,
+        at_most=1000,
     )
     norm_transfer: str | None = _setting(
         None,
