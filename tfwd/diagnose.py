@@ -97,8 +97,7 @@ def main(arguments):
         command.check_backend()
         found = _found(settings)
         _check(settings, found)
-        rows = _measured(settings, found)
-        gap = _gap(settings, found)
+        rows, gap = _rows_and_gap(settings, found)
     except ValueError as error:
         return command.refuse(error)
     print(table.as_text(rows))
@@ -126,6 +125,20 @@ def _check(settings, found):
             settings.split,
         )
     diagnostics.check(settings.diagnostics, found.task)
+
+
+def _rows_and_gap(settings, found):
+    """Rows and gap; where a model has none, its file is refused."""
+    try:
+        return _measured(settings, found), _gap(settings, found)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        if settings.model_file is None:
+            raise
+        rules.refuse(
+            "model_file",
+            f"must hold a model that can be measured ({error})",
+            settings.model_file,
+        )
 
 
 def _measured(settings, found):
