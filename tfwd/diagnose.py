@@ -101,8 +101,7 @@ def main(arguments):
             found = _found(settings)
             _check(settings, found)
             with inputs.named_damage(lambda: found.source):
-                rows = _measured(settings, found)
-                gap = _gap(settings, found)
+                rows, gap = _rows_and_gap(settings, found)
             _write(settings, rows, gap)
     except usage.UsageError as error:
         return command.refuse(error)
@@ -139,6 +138,20 @@ def _check(settings, found):
             settings.split,
         )
     diagnostics.check(settings.diagnostics, found.task)
+
+
+def _rows_and_gap(settings, found):
+    """Rows and gap; where a model has none, its file is refused."""
+    try:
+        return _measured(settings, found), _gap(settings, found)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        if settings.model_file is None:
+            raise
+        rules.refuse(
+            "model_file",
+            f"must hold a model that can be measured ({error})",
+            settings.model_file,
+        )
 
 
 def _measured(settings, found):

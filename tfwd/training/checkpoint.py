@@ -56,9 +56,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder, keep, variables, is_chief=True, kinds=None):
-        # TensorFlow looks for the files to read by a pattern.
-        if set(str(folder)) & set("*?[\\"):
-            rules.refuse("output_dir", "must hold none of * ? [ \\", folder)
+        check_folder(folder)
         self._folder = folder
         self._keep = keep
         self._variables = {name: list(each) for name, each in variables.items()}
@@ -233,6 +231,16 @@ class Checkpoints:
             if names:
                 return f"the newest complete one is {names[-1]}"
         return "there is no earlier one"
+
+
+def check_folder(folder):
+    """Checks that TensorFlow finds again what it writes to a folder.
+
+    Raises:
+        ValueError: The path would be a pattern to it.
+    """
+    if set(str(folder)) & set("*?[\\"):
+        rules.refuse("output_dir", "must hold none of * ? [ \\", folder)
 
 
 def _next_name(step, names):

@@ -110,6 +110,7 @@ def prepare(settings, previous=None):
     else:
         folder = output.choose(settings) if is_chief else _of_chief(settings)
     try:
+        checkpoint.check_folder(folder.path)
         return _in_folder(folder, settings, previous, is_chief)
     except BaseException:
         folder.release()
