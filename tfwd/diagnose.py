@@ -117,7 +117,7 @@ def _write(settings, rows, gap):
             table.File(settings.output).append(rows)
         except OSError as error:
             rules.refuse(
-                "output", f"must be writable ({error.strerror})", error.filename
+                "output", f"must be writable ({error})", settings.output
             )
 
 
