@@ -9,10 +9,16 @@ A⁻¹ V G⁻¹ = (A⁻¹ aᵀ)(g G⁻¹)
 costs B(n² + m² + nm) multiplications on the right and Bnm + n²m + nm² on the
 left: fewer on the right where the batch is smaller than the layer. The
 gradient V itself is then never formed, so whatever needs it (clipping, L2, the
-KL clip) needs the left side. So does a second derivative: the layer's variables
-are constants of its first one. It is refused, and `fit` takes the left side.
+KL clip) needs the left side.
+
+So does a second derivative: what this one is of is U, not the loss. Whatever
+it could go through is a tensor that no derivative passes: the layer's variables
+in its forward pass, what it sends back, and U. A program that drops the rule of
+a layer (`tf.vectorized_map`), or takes a gradient that was traced outside, is
+refused in the same way, and `fit` takes the left side.
 """
 
+import contextlib
 import math
 
 import keras
@@ -20,9 +26,20 @@ from keras import ops
 
 from tfwd.kfac import capture
 
+if keras.backend.backend() == "tensorflow":
+    from tfwd.kfac import tensorflow_backend as backend
+elif keras.backend.backend() == "jax":
+    from tfwd.kfac import jax_backend as backend
+
+# In ASCII: TensorFlow quotes it as bytes.
 SECOND_DERIVATIVE = (
     "`preconditioned_backward()` must not hold a loss or a model that "
     "differentiates the network; leave it out. Received: a second derivative"
+)
+OTHER_PROGRAM = (
+    "`preconditioned_backward()` must hold the forward pass, the gradients and "
+    "`apply`, all in one compiled function. Received: a layer called outside "
+    "of it, or in a function that is compiled by itself"
 )
 
 
@@ -33,13 +50,22 @@ def is_cheaper(rows, n, m):
     return factored < plain
 
 
-def is_forward_mode(error):
-    """Tells whether JAX refused a forward derivative of the rule."""
-    return isinstance(error, TypeError) and "custom_vjp" in str(error)
+def refusal(error):
+    """Returns which of the refusals an error is, or was made of, or None."""
+    while error is not None:
+        text = str(error)
+        if any(words in text for words in backend.NO_FORWARD_MODE):
+            return SECOND_DERIVATIVE
+        for message in (SECOND_DERIVATIVE, OTHER_PROGRAM):
+            # TensorFlow and AutoGraph put words around it.
+            if message in text:
+                return message
+        error = error.__cause__ or error.__context__
+    return None
 
 
-def blocks_done(attached):
-    """Returns the numbers of the blocks whose gradients are U already.
+def listener_of(attached):
+    """Returns the `Listener` in force, or None.
 
     Args:
         attached: The `attachment.Attachment` of an optimizer; a listener of
@@ -47,8 +73,29 @@ def blocks_done(attached):
     """
     listener = capture.listener_now()
     if isinstance(listener, Listener) and listener.attached is attached:
-        return listener.done()
-    return frozenset()
+        return listener
+    return None
+
+
+@contextlib.contextmanager
+def listening(listener):
+    """Hands the calls of layers to a `Listener`, as `capture.listening`.
+
+    Raises:
+        ValueError: If the step needs the gradients themselves.
+    """
+    try:
+        with (
+            capture.listening(listener),
+            backend.tracing(id(listener.attached)),
+        ):
+            yield
+    except Exception as error:
+        message = refusal(error)
+        if message is None:
+            raise
+        listener.attached.differentiates_twice = True
+        raise ValueError(message) from error
 
 
 class Listener:
@@ -58,82 +105,124 @@ class Listener:
         attached: The `attachment.Attachment`.
         state: The `state.CurvatureState`.
         values: {id of a variable: its value}, where variables hold none.
+
+    Attributes:
+        awaits_loss: Whether a gradient may be taken only once the loss is
+            there. Before, it is one that the loss or the model takes.
     """
 
     def __init__(self, attached, state, values):
         self.attached = attached
+        self.awaits_loss = False
         self._state = state
         self._values = values
+        self._program = backend.program()
         # By the first call of a layer: U sums over calls as V does, but the
         # two cannot be mixed.
         self._chosen = {}
-        # Whether a gradient was differentiated again.
-        self.refused = False
 
-    def refuse(self):
-        """Refuses a second derivative.
+    def has_done(self, number):
+        """Returns whether a block's gradient is U already.
 
         Raises:
-            ValueError: Always.
+            ValueError: If the layer was called in another program: what its
+                gradient is was decided when that was traced.
         """
-        self.refused = True
-        raise ValueError(SECOND_DERIVATIVE)
+        if number not in self._chosen or any(
+            backend.is_passed_on(variable, self._program)
+            for variable in self.attached.blocks[number].variables
+        ):
+            raise ValueError(OTHER_PROGRAM)
+        return self._chosen[number]
 
-    def done(self):
-        """Returns the numbers of the layers that were chosen."""
-        return frozenset(
-            n for n, is_chosen in self._chosen.items() if is_chosen
-        )
+    def check_loss(self):
+        """Checks that a gradient is not one that the loss takes.
+
+        Raises:
+            ValueError: If it is.
+        """
+        if self.awaits_loss:
+            raise ValueError(SECOND_DERIVATIVE)
 
     def __call__(self, layer, linear, activation, inputs):
         """Returns the layer's output."""
         number = self.attached.number_of(layer)
         if number is None:
             return activation(linear(inputs))
+        # A program of its own would be kept, and used outside.
+        if backend.program() is not self._program:
+            raise ValueError(OTHER_PROGRAM)
         block = self.attached.blocks[number]
         if number not in self._chosen:
             rows = _rows(inputs, self.attached.rows_hint)
-            self._chosen[number] = _suits(block, rows)
+            self._chosen[number] = _suits(block, inputs, rows)
         if not self._chosen[number]:
             return activation(linear(inputs))
         inverses = [
             ops.convert_to_tensor(self._values.get(id(variable), variable))
             for (variable,) in self._state.inverses_of(number)
         ]
-        return call(block, linear, activation, inputs, inverses, self.refuse)
+        z = call(block, linear, inputs, inverses, self.check_loss)
+        return activation(z)
 
 
-def call(block, linear, activation, inputs, inverses, refuse):
+def call(block, linear, inputs, inverses, check):
     """Calls a dense layer whose variables receive U = A⁻¹ V G⁻¹ as gradients.
 
-    The layer itself runs with its variables held constant, so the gradient
-    with respect to its input is its own; an identity behind it hands U to the
-    variables. U is linear in g: it sums over calls, replicas and weights of
-    examples as V does.
+    The gradient with respect to its input is the layer's own. U is linear in
+    g: it sums over calls, replicas and weights of examples as V does.
 
     Args:
         block: The layer's block.
         linear: The layer without its activation, a function of its input.
-        activation: What follows.
         inputs: The layer's input.
         inverses: (A⁻¹, G⁻¹).
-        refuse: Called where a gradient is differentiated; must raise.
+        check: Called when a gradient is taken.
 
     Returns:
-        The layer's output.
+        The pre-activation.
     """
-    layer_variables = block.layer.variables
-    values = {id(v): capture.stored_value(v) for v in layer_variables}
-    frozen = [(v, ops.stop_gradient(values[id(v)])) for v in layer_variables]
-    with keras.StatelessScope(frozen):
-        z = linear(inputs)
-    operands = [ops.stop_gradient(x) for x in (inputs, *inverses)]
-    trained = [values[id(v)] for v in block.variables]
-    return activation(_with_gradient(block, z, trained, operands, refuse))
+    trained = block.variables
+
+    def forward(inputs, *tensors):
+        values = [_guarded(tensor) for tensor in tensors[: len(trained)]]
+        with keras.StatelessScope(list(zip(trained, values, strict=True))):
+            z, pull = backend.linearized(linear, inputs)
+        return z, (pull, inputs, tensors)
+
+    def gradients(kept, g):
+        check()
+        pull, inputs, tensors = kept
+        inverse_a, inverse_g = tensors[len(trained) :]
+        a = block.input_rows(inputs)
+        right = ops.matmul(
+            block.gradient_rows(g), ops.cast(inverse_g, block.dtype)
+        )
+        left = ops.matmul(ops.cast(inverse_a, block.dtype), _transposed(a))
+        updates = [
+            _guarded(ops.cast(update, tensor.dtype))
+            for update, tensor in zip(
+                block.from_matrix(ops.matmul(left, right)),
+                tensors[: len(trained)],
+                strict=True,
+            )
+        ]
+        return backend.pulled_back(pull, _guarded(g)), *updates, None, None
+
+    values = [capture.stored_value(variable) for variable in trained]
+    operands = map(ops.stop_gradient, inverses)
+    rule = backend.with_rule(forward, gradients)
+    return rule(inputs, *values, *operands)
 
 
-def _suits(block, rows):
+def _guarded(tensor):
+    return backend.undifferentiable(tensor, SECOND_DERIVATIVE)
+
+
+def _suits(block, inputs, rows):
     if block.kind != "dense" or rows is None:
+        return False
+    if not keras.backend.is_float_dtype(inputs.dtype):
         return False
     # A regularizer's gradient would reach the kernel unpreconditioned.
     if any(variable.regularizer is not None for variable in block.variables):
@@ -147,56 +236,6 @@ def _rows(inputs, rows_hint):
     if sizes[0] is None:
         sizes[0] = rows_hint
     return None if None in sizes else math.prod(sizes)
-
-
-def _once(tensors, trained, refuse):
-    """Returns the tensors, which must not be differentiated.
-
-    The variables are arguments too: a gradient may depend on them alone.
-    """
-
-    @ops.custom_gradient
-    def identity(*arguments):
-        def grad(*upstreams, upstream=None):
-            del upstreams, upstream
-            refuse()
-
-        return tuple(map(ops.copy, arguments[: len(tensors)])), grad
-
-    return identity(*tensors, *trained)
-
-
-def _with_gradient(block, z, trained, operands, refuse):
-    on_tensorflow = keras.backend.backend() == "tensorflow"
-
-    @ops.custom_gradient
-    def identity(z, *arguments):
-        inputs, inverse_a, inverse_g = arguments[len(trained) :]
-
-        def grad(*upstreams, upstream=None):
-            g = upstreams[0] if upstream is None else upstream
-            a = block.input_rows(inputs)
-            right = ops.matmul(
-                block.gradient_rows(g), ops.cast(inverse_g, block.dtype)
-            )
-            left = ops.matmul(ops.cast(inverse_a, block.dtype), _transposed(a))
-            matrix = ops.matmul(left, right)
-            updates = [
-                ops.cast(update, tensor.dtype)
-                for update, tensor in zip(
-                    block.from_matrix(matrix), trained, strict=True
-                )
-            ]
-            g, *updates = _once(
-                [g, *updates], arguments[: len(trained)], refuse
-            )
-            if on_tensorflow:
-                return g, *updates, *[None] * len(operands)
-            return g, *updates, *map(ops.zeros_like, operands)
-
-        return ops.copy(z), grad
-
-    return identity(z, *trained, *operands)
 
 
 def _transposed(rows):

@@ -85,7 +85,8 @@ def estimate(
         inputs: Inputs of the model, of this replica.
         targets: Labels, for the empirical Fisher.
         sample_weight: None, or weights of the examples, [batch], or of their
-            predictions: the curvature is then that of the weighted loss.
+            predictions: the curvature is then that of the weighted loss. What
+            an example of weight 0 holds does not count, NaN included.
         step: The step, an int scalar; with the seed and the global index of an
             example it determines the sampled vectors.
         first_example: Global index of the first example of the batch over all
@@ -133,8 +134,12 @@ def estimate(
         factor = curvature.scale**0.5 * _mask(recorded.output_mask, z)
         if sample_weight is not None:
             factor = factor * ops.sqrt(sample_weight)
+        vectors = [factor * v for v in vectors]
+        if sample_weight is not None:
+            counts = ops.broadcast_to(sample_weight > 0, ops.shape(z))
+            vectors = [_where(counts, v) for v in vectors]
         return [
-            ops.cast(ops.reshape(factor * v, ops.shape(tensor)), tensor.dtype)
+            ops.cast(ops.reshape(v, ops.shape(tensor)), tensor.dtype)
             for v in vectors
         ]
 
@@ -148,6 +153,11 @@ def estimate(
     for block, features, mask, each in zip(
         run.called, recorded.features, recorded.masks, gradients, strict=True
     ):
+        if example_weights is not None:
+            # NaN times a weight of 0 is NaN.
+            features, *each = (
+                _of_examples(example_weights > 0, x) for x in (features, *each)
+            )
         calls[id(block)].append(
             base.Call(features, tuple(each), example_weights, mask)
         )
@@ -204,6 +214,17 @@ def _with_predictions(tensor):
     """Returns [batch, ..., outputs] as [batch, predictions, outputs]."""
     shape = ops.shape(tensor)
     return ops.reshape(tensor, (shape[0], math.prod(shape[1:-1]), shape[-1]))
+
+
+def _where(counts, tensor):
+    """Returns a tensor with 0 where it does not count, whatever it holds."""
+    return ops.where(counts, tensor, ops.zeros_like(tensor))
+
+
+def _of_examples(counts, tensor):
+    """Returns `_where` for booleans of the examples, [batch]."""
+    counts = ops.reshape(counts, (-1, *(1,) * (len(tensor.shape) - 1)))
+    return _where(counts, tensor)
 
 
 def _mask(mask, z):

@@ -18,6 +18,42 @@ def unwrapped(optimizer):
     return optimizer
 
 
+class TrainFunction:
+    """Stands in for `model.train_function`, and keeps what was there before.
+
+    `compile` forgets both, as it forgets what a user has put there.
+
+    Args:
+        before: What was there.
+        train: The function itself, None as long as it is not made.
+    """
+
+    def __init__(self, before, train=None):
+        self.before = before
+        self.train = train
+
+    def __call__(self, *arguments):
+        """Trains on batches."""
+        return self.train(*arguments)
+
+
+def keep(model, train):
+    """Sets `model.train_function`, which `remove` takes off."""
+    model.train_function = TrainFunction(_before(model.train_function), train)
+
+
+def _before(train_function):
+    if isinstance(train_function, TrainFunction):
+        return train_function.before
+    return train_function
+
+
+def _is_made(train_function):
+    if isinstance(train_function, TrainFunction):
+        return train_function.train is not None
+    return train_function is not None
+
+
 def install(model, make_train_function):
     """Gives a model another `make_train_function(force)`, past Keras' tracking.
 
@@ -31,7 +67,8 @@ def install(model, make_train_function):
     """
     before = vars(model).get("make_train_function")
     object.__setattr__(model, "make_train_function", make_train_function)
-    object.__setattr__(model, "train_function", None)
+    stand_in = TrainFunction(_before(model.train_function))
+    object.__setattr__(model, "train_function", stand_in)
     if backend.num_workers(model) > 1 and _fits_as_keras(model):
         refuse = functools.partial(_refuse_to_fit, model)
         object.__setattr__(model, "fit", refuse)
@@ -46,7 +83,8 @@ def remove(model, make_train_function, before):
         object.__delattr__(model, "make_train_function")
         if before is not None:
             object.__setattr__(model, "make_train_function", before)
-        object.__setattr__(model, "train_function", None)
+        own = _before(model.train_function)
+        object.__setattr__(model, "train_function", own)
         fit = vars(model).get("fit")
         if isinstance(fit, functools.partial) and fit.func is _refuse_to_fit:
             object.__delattr__(model, "fit")
@@ -84,12 +122,13 @@ def is_ready(model, optimizer, force):
         ValueError: If the model has a `train_step` of its own, other variables
             than the optimizer, or the optimizer stands in a `MultiOptimizer`.
     """
-    if model.train_function is not None and not force:
+    if _is_made(model.train_function) and not force:
         return True
     compiled = unwrapped(getattr(model, "optimizer", None))
     if isinstance(compiled, keras.optimizers.MultiOptimizer):
         _check_is_not_in(compiled, optimizer, model)
     if compiled is not optimizer:
+        model.train_function = _before(model.train_function)
         type(model).make_train_function(model, force)
         return True
     if type(model).train_step is not keras.Model.train_step:
@@ -115,15 +154,24 @@ def _check_is_not_in(compiled, optimizer, model):
         )
 
 
+@contextlib.contextmanager
 def context_of(model, attached, preconditioned):
-    """Returns the context of a step, `preconditioned()` where that is right.
+    """The context of a step, `preconditioned()` where that is right.
 
     A step that runs eagerly cannot be taken back when it turns out to
     differentiate the network twice.
     """
     if attached.differentiates_twice or model.run_eagerly:
-        return contextlib.nullcontext()
-    return preconditioned()
+        yield
+        return
+    with preconditioned() as listener:
+        # Keras scales the loss by its own optimizer between the forward pass
+        # and the gradients, a `LossScaleOptimizer` past the one inside.
+        if listener is not None and unwrapped(model.optimizer) is (
+            model.optimizer
+        ):
+            listener.awaits_loss = True
+        yield
 
 
 def retried(attached, make_step):

@@ -14,6 +14,10 @@ from jax.extend import core as jax_core
 
 from tfwd.kfac import capture
 
+# What JAX says of a forward derivative of a rule of backpropagation.
+NO_FORWARD_MODE = ("(jvp) to a custom_vjp function", "'custom_lin'")
+_traces = jax.make_user_context()
+
 
 def output_gradients(run, vectors_at):
     """Sends vectors back from a model's head to all pre-activations."""
@@ -50,6 +54,58 @@ def output_gradients(run, vectors_at):
 
 def _transformation():
     return jax_core.get_opaque_trace_state(convention="flax")
+
+
+def program():
+    """Returns what the innermost jax.jit that is traced has, or None."""
+    # Of jax.jit, jax.checkpoint and jax.lax alone: jax.grad and jax.vmap
+    # leave a constant as it is.
+    return getattr(jnp.zeros(()), "_trace", None)
+
+
+def tracing(key):
+    """Returns a context in which functions are traced that were traced before.
+
+    Args:
+        key: Of the traces that are made inside, which are kept.
+    """
+    return _traces(key)
+
+
+def is_passed_on(variable, program):
+    """Returns False: `tracing` leaves no trace of before in force."""
+    return False
+
+
+def linearized(function, x):
+    """Returns function(x), and what `pulled_back` needs, a pytree."""
+    return jax.vjp(function, x)
+
+
+def pulled_back(pull, gradient):
+    """Returns the gradient at x, given that at function(x)."""
+    (at_x,) = pull(gradient)
+    return at_x
+
+
+def with_rule(forward, gradients):
+    """Returns a function with a rule of backpropagation of its own."""
+
+    @jax.custom_vjp
+    def function(*arguments):
+        return forward(*arguments)[0]
+
+    function.defvjp(forward, gradients)
+    return function
+
+
+def undifferentiable(x, message):
+    """Returns x, through which no derivative passes."""
+
+    def refuse(kept, gradient):
+        raise ValueError(message)
+
+    return with_rule(lambda x: (x, None), refuse)(x)
 
 
 def gradient_of(function, x):

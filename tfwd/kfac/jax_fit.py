@@ -93,4 +93,4 @@ def make_train_function(model, optimizer, force=False):
             logs, state = train_batch(state, data)
         return logs, state
 
-    model.train_function = train_function
+    fitting.keep(model, train_function)

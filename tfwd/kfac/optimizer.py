@@ -7,7 +7,6 @@ from keras import ops
 
 from tfwd.kfac import backward
 from tfwd.kfac import bound
-from tfwd.kfac import capture
 from tfwd.kfac import damping as damping_lib
 from tfwd.kfac import fitting
 from tfwd.optimizers import arguments
@@ -166,9 +165,10 @@ class KFAC(bound.CurvatureOptimizer):
     def preconditioned_backward(self, optimizer_variables=None):
         """Lets backpropagation itself precondition, where that is cheaper.
 
-        Forward pass, gradients and `apply` of one step stand inside. The
-        dense layers for which `backward.is_cheaper` holds hand U to `apply`
-        instead of V; the result is the same. Does nothing with clipping, L2,
+        Forward pass, gradients and `apply` of one step stand inside, all in
+        one function that is compiled, or none of them. The dense layers for
+        which `backward.is_cheaper` holds hand U to `apply` instead of V; the
+        result is the same. Does nothing with clipping, L2,
         KL clip, accumulation and `damping_mode="eigen"`, which need V. A
         variable with a regularizer, too, keeps its V; a penalty on a kernel by
         `add_loss` outside the model's call is not seen. A gradient with
@@ -180,24 +180,27 @@ class KFAC(bound.CurvatureOptimizer):
 
         Raises:
             ValueError: If the loss or the model differentiates the network,
-                as a gradient penalty does. `fit` then goes without.
+                as a gradient penalty does, maps it by `tf.vectorized_map`, or
+                calls it in a function that is compiled by itself. `fit` then
+                goes without.
         """
         if not self._backward_may_precondition():
-            yield
+            yield None
             return
         listener = backward.Listener(
             self.attachment,
             self.curvature_state(),
             self.values_by_id(optimizer_variables),
         )
-        try:
-            with capture.listening(listener):
-                yield
-        except Exception as error:
-            if listener.refused or backward.is_forward_mode(error):
-                self.attachment.differentiates_twice = True
-                raise ValueError(backward.SECOND_DERIVATIVE) from error
-            raise
+        with backward.listening(listener):
+            yield listener
+
+    def scale_loss(self, loss):
+        """Scales the loss, which is then all that is differentiated."""
+        listener = backward.listener_of(self.attachment)
+        if listener is not None:
+            listener.awaits_loss = False
+        return super().scale_loss(loss)
 
     def step_is_possible(self, gradients):
         """Tells whether there are inverses and all gradients are finite."""
@@ -209,11 +212,13 @@ class KFAC(bound.CurvatureOptimizer):
     def precondition(self, indices, gradients, learning_rate):
         """Returns ν (A ⊗ G + λ)⁻¹ V of all blocks, V of the others."""
         result = dict(zip(indices, gradients, strict=True))
-        done = backward.blocks_done(self.attachment)
+        listener = backward.listener_of(self.attachment)
         products, inner = {}, 0.0
         for number, record in enumerate(self.report.records):
             present = [i for i in record.positions if i in result]
-            if not present or number in done:
+            if not present or (
+                listener is not None and listener.has_done(number)
+            ):
                 continue
             block = self.attachment.blocks[number]
             gradient = block.to_matrix(

@@ -6,6 +6,9 @@ import functools
 import keras
 import tensorflow as tf
 
+# Forward derivatives go through the rules of backpropagation.
+NO_FORWARD_MODE = ()
+
 
 def output_gradients(run, vectors_at):
     """Sends vectors back from a model's head to all pre-activations.
@@ -42,6 +45,78 @@ def output_gradients(run, vectors_at):
         for vector in vectors_at(head, rest)
     ]
     return rest, list(zip(*gradients, strict=True))
+
+
+def program():
+    """Returns the graph that is being traced, or None."""
+    if tf.executing_eagerly():
+        return None
+    return tf.compat.v1.get_default_graph()
+
+
+def tracing(key):
+    """Returns a context that does nothing; `is_passed_on` sees old traces."""
+    return contextlib.nullcontext()
+
+
+def is_passed_on(variable, program):
+    """Returns whether a program hands a variable to a function's own.
+
+    Which may have been traced before, when nobody listened.
+
+    Args:
+        variable: A Keras variable.
+        program: What `program` returned.
+    """
+    if program is None:
+        return False
+    handle = program.capture(variable.value.handle)
+    return any("Call" in op.type for op in handle.consumers())
+
+
+def linearized(function, x):
+    """Returns function(x), and what `pulled_back` needs."""
+    with tf.GradientTape(
+        persistent=True, watch_accessed_variables=False
+    ) as tape:
+        tape.watch(x)
+        value = function(x)
+    return value, (tape, value, x)
+
+
+def pulled_back(pull, gradient):
+    """Returns the gradient at x, given that at function(x)."""
+    tape, value, x = pull
+    return tape.gradient(value, x, output_gradients=gradient)
+
+
+def with_rule(forward, gradients):
+    """Returns a function with a rule of backpropagation of its own.
+
+    Args:
+        forward: A function of tensors that returns a tensor, and what
+            `gradients` needs.
+        gradients: A function of that and of the gradient at the tensor that
+            returns one for each argument, None for a constant.
+    """
+
+    @tf.custom_gradient
+    def function(*arguments):
+        value, kept = forward(*arguments)
+        return value, lambda gradient: gradients(kept, gradient)
+
+    return function
+
+
+def undifferentiable(x, message):
+    """Returns x, through which no derivative passes.
+
+    Args:
+        x: A tensor.
+        message: Of the error that a derivative raises, in ASCII.
+    """
+    # An operation of its own, which survives where a rule is dropped.
+    return tf.raw_ops.PreventGradient(input=x, message=message)
 
 
 def gradient_of(function, x):

@@ -69,7 +69,7 @@ def make_train_function(model, optimizer, force=False):
             outputs = train_batch(data)
         return outputs
 
-    model.train_function = train_function
+    fitting.keep(model, train_function)
 
 
 def _on_replicas(model, function):

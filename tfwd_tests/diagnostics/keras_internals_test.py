@@ -1,40 +1,14 @@
 """Private names of Keras that the diagnostics rely on, and their version."""
 
-import ast
 import pathlib
 
 import keras
 
 from tfwd.diagnostics import keras_internals
+from tfwd_tests import private_names
 
 FOLDER = pathlib.Path(keras_internals.__file__).parent
 SLOTS = keras_internals.SLOTS_OF_ADAM
-
-
-def private_names(path):
-    """Returns what a file reads of Keras' inside, and of others' attributes.
-
-    An attribute with an underscore of anything but `self` and `cls`, and a
-    string that is one of the names of slots.
-    """
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        match node:
-            case ast.ImportFrom(module=str(name)) if "keras.src" in name:
-                found.add(name)
-            case ast.Import(names=names):
-                found |= {n.name for n in names if "keras.src" in n.name}
-            case ast.Attribute(value=ast.Name(id="keras"), attr="src"):
-                found.add("keras.src")
-            case ast.Attribute(value=ast.Name(id="self" | "cls")):
-                pass
-            case ast.Attribute(attr=name) if name.startswith(
-                "_"
-            ) and not name.startswith("__"):
-                found.add(name)
-            case ast.Constant(value=str(name)) if name in SLOTS:
-                found.add(name)
-    return found
 
 
 def test_keras_is_of_the_version_that_was_checked():
@@ -44,7 +18,9 @@ def test_keras_is_of_the_version_that_was_checked():
 
 def test_private_names_stand_in_one_file():
     found = {
-        path.relative_to(FOLDER).as_posix(): private_names(path)
+        path.relative_to(FOLDER).as_posix(): private_names.of_file(
+            path, more=SLOTS
+        )
         for path in FOLDER.rglob("*.py")
     }
     holding = {name for name, names in found.items() if names}

@@ -6,7 +6,6 @@ Keras' `layers/layer.py` and `models/model.py` before changing the expectation.
 
 import inspect
 import pathlib
-import re
 
 import keras
 import numpy as np
@@ -14,6 +13,7 @@ from keras import layers
 from keras import ops
 
 from tfwd.kfac import capture
+from tfwd_tests import private_names
 from tfwd_tests.kfac import hooking
 
 
@@ -141,12 +141,39 @@ def test_a_stateless_scope_is_known():
     assert not capture.in_stateless_scope()
 
 
+def test_loss_weights_of_compile_are_known():
+    model = hooking.network()
+    assert not capture.has_loss_weights(model)
+    model.compile("sgd", "mse")
+    assert not capture.has_loss_weights(model)
+    model.compile("sgd", "mse", loss_weights=[2.0])
+    assert capture.has_loss_weights(model)
+
+
+# What each file holds of Keras, checked here or in `tensorflow_keras_test.py`,
+# and of JAX, checked in `jax_program_test.py`.
+PRIVATE_NAMES = {
+    "capture.py": {
+        "keras.src",
+        "_call_has_training_arg",
+        "_compile_loss",
+        "_flatten_layers",
+        "_remat_mode",
+        "_user_loss_weights",
+    },
+    "jax_backend.py": {"_trace"},
+    "tensorflow_fit.py": {"_autoconvert_optionals", "_make_function"},
+}
+
+
 def test_private_names_stand_in_the_files_that_say_so():
     folder = pathlib.Path(capture.__file__).parent
-    names = r"keras\.src|_remat_mode|_flatten_layers|_call_has_training_arg"
-    found = [
-        path.relative_to(folder).as_posix()
-        for path in sorted(folder.rglob("*.py"))
-        if re.search(names, path.read_text())
-    ]
-    assert found == ["capture.py"]
+    paths = sorted(folder.rglob("*.py"))
+    own = set().union(*map(private_names.defined_in, paths))
+    found = {
+        path.relative_to(folder).as_posix(): private_names.of_file(path, own)
+        for path in paths
+    }
+    assert {name: names for name, names in found.items() if names} == (
+        PRIVATE_NAMES
+    )

@@ -8,6 +8,7 @@ import pytest
 
 import tfwd
 from tfwd.kfac import capture
+from tfwd.kfac import fitting
 from tfwd_tests.kfac import training
 
 
@@ -22,6 +23,75 @@ def test_detach_gives_back_an_attribute_of_the_users_own(name):
     optimizer.attach(model)
     optimizer.detach()
     assert vars(model)[name] is own
+
+
+def test_detach_gives_back_a_train_function_of_the_users_own():
+    """As a model has it that a user trains by a function of his own."""
+    model, optimizer = training.mlp(), training.optimizer()
+    model.compile(optimizer, training.cross_entropy())
+    model.train_function = own
+    optimizer.attach(model)
+    # K-FAC's own stands in for it.
+    assert np.isfinite(training.step(model, *training.examples(8)))
+    optimizer.detach()
+    assert model.train_function is own
+    # Not after `compile`, which forgets it without a K-FAC too.
+    optimizer.attach(model)
+    model.compile(optimizer, training.cross_entropy())
+    assert model.train_function is None
+    optimizer.detach()
+    assert model.train_function is None
+
+
+def test_a_train_function_of_the_users_own_trains_by_another_optimizer():
+    model, optimizer = training.mlp(), training.optimizer()
+    model.compile("sgd", training.cross_entropy())
+    model.train_function = own
+    optimizer.attach(model)
+    model.make_train_function()
+    assert model.train_function is own
+
+
+def test_detach_leaves_a_train_function_that_came_after():
+    model, optimizer = training.mlp(), training.optimizer()
+    optimizer.attach(model)
+    model.train_function = own
+    optimizer.detach()
+    assert model.train_function is own
+
+
+def test_fit_on_several_machines_is_refused_until_detach(monkeypatch):
+    """Keras' own `fit` fails there before it calls anything of ours."""
+    monkeypatch.setattr(fitting.backend, "num_workers", lambda model: 2)
+    model, optimizer = training.mlp(), training.optimizer()
+    model.compile(optimizer, training.cross_entropy())
+    optimizer.attach(model)
+    with pytest.raises(ValueError, match="Received: 2 workers") as error:
+        training.fit(model)
+    assert "\n" not in str(error.value)
+    optimizer.detach()
+    assert "fit" not in vars(model)
+    assert model.fit.__func__ is keras.Model.fit
+
+
+def test_a_fit_of_the_users_own_stays_on_several_machines(monkeypatch):
+    monkeypatch.setattr(fitting.backend, "num_workers", lambda model: 2)
+
+    class Model(keras.Sequential):
+        def fit(self):
+            return "own"
+
+    inputs = keras.Input((training.INPUTS,))
+    model = Model([inputs, keras.layers.Dense(training.CLASSES)])
+    optimizer = training.optimizer()
+    optimizer.attach(model)
+    assert model.fit() == "own"
+    object.__setattr__(model, "fit", own)
+    optimizer.detach()
+    optimizer.attach(model)
+    assert model.fit() == "own"
+    optimizer.detach()
+    assert vars(model)["fit"] is own
 
 
 def test_an_attribute_that_came_after_attach_stays():

@@ -92,6 +92,71 @@ def test_weights_of_zero_and_one_drop_examples():
         assert models.error(found, [a, 4 / 6 * g]) < TOLERANCE
 
 
+def padded_networks():
+    """Returns networks with a block of every kind, and inputs of 6 rows."""
+    convolution = [
+        layers.Conv2D(3, 2, activation="tanh"),
+        layers.DepthwiseConv2D(2),
+        layers.LayerNormalization(),
+        layers.Flatten(),
+        layers.Dense(3),
+    ]
+    sequence = [
+        layers.EinsumDense("abc,cd->abd", (2, 4), bias_axes="d"),
+        layers.Activation("tanh"),
+        layers.Flatten(),
+        layers.Dense(3),
+    ]
+    return {
+        "dense": (network(), (6, 5)),
+        "convolution": (models.built(convolution, (4, 4, 2)), (6, 4, 4, 2)),
+        "einsum": (models.built(sequence, (2, 5)), (6, 2, 5)),
+    }
+
+
+@pytest.mark.parametrize("curvature", ("fisher", "gauss_newton", "empirical"))
+@pytest.mark.parametrize("estimation", ("sampled", "exact"))
+@pytest.mark.parametrize("name", ("dense", "convolution", "einsum"))
+@pytest.mark.quick(6)
+def test_padding_of_weight_0_does_not_count_whatever_it_holds(
+    name, estimation, curvature
+):
+    """Features of NaN, infinity and what overflows, and labels of NaN."""
+    model, shape = padded_networks()[name]
+    weights = np.array([1.0, 2.0, 1.0, 0, 0, 0])
+    x, y = models.normal(*shape), models.normal(6, 3)
+    x[3], x[4], x[5] = np.nan, np.inf, 1e300
+    y[3:] = np.nan
+    found = []
+    # The rows that are left come first, so that they sample the same vectors.
+    for rows in (6, 3):
+        optimizer = models.attached(
+            model, "gaussian", estimation=estimation, curvature=curvature
+        )
+        optimizer.update_factors(x[:rows], y[:rows], weights[:rows])
+        found.append(optimizer.factors())
+    padded, without = found
+    for layer, factors in without.items():
+        # G, or F, is a mean over all rows, as Keras takes the loss.
+        *a, g = factors
+        assert models.error(padded[layer], [*a, g / 2]) < TOLERANCE
+
+
+def test_labels_of_padding_do_not_spread_through_batch_normalization():
+    model = models.built(
+        [layers.Dense(4), layers.BatchNormalization(), layers.Dense(3)], (5,)
+    )
+    x, y = models.normal(6, 5), models.normal(6, 3)
+    weights = np.array([1.0, 2.0, 1.0, 0, 0, 0])
+    found = []
+    for label in (0.0, np.nan):
+        y[3:] = label
+        optimizer = models.attached(model, "gaussian", curvature="empirical")
+        optimizer.update_factors(x, y, weights)
+        found.append(parts(optimizer.factors()))
+    assert models.error(*found) == 0
+
+
 @pytest.mark.parametrize("positions", (1, 3))
 def test_weighted_factors_of_linear_networks_are_the_dense_matrix(positions):
     model = models.built([layers.Dense(4), layers.Dense(3)], (positions, 5))

@@ -1,0 +1,74 @@
+"""What `tfwd.kfac.tensorflow_fit` asks of Keras' trainer by private names.
+
+Checked on Keras 3.15.1. When a name is gone or means something else, read
+Keras' `backend/tensorflow/trainer.py` before changing the expectation.
+"""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfwd.kfac import tensorflow_fit
+from tfwd_tests.kfac import training
+from tfwd_tests.optimizers import replicas
+
+Trainer = keras.Model
+
+
+def test_keras_is_of_the_version_that_was_checked():
+    assert keras.__version__.startswith("3.15.")
+    assert "3.15" in tensorflow_fit.__doc__
+
+
+def test_private_names_take_what_they_took():
+    for function, parameter in (
+        (Trainer._make_function, "step_function"),
+        (Trainer._autoconvert_optionals, "step_func"),
+    ):
+        names = list(inspect.signature(function).parameters)
+        assert names == ["self", parameter]
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_a_function_takes_a_list_of_one_batch_for_an_iterator(run_eagerly):
+    model = training.mlp()
+    model.compile("sgd", run_eagerly=run_eagerly, jit_compile=False)
+    traced = []
+
+    def step(data):
+        traced.append(data)
+        return {"sum": tf.reduce_sum(data)}
+
+    function = model._make_function(step)
+    for batch in ([1.0, 2.0], [3.0, 4.0]):
+        outputs = function([tf.constant(batch)])
+        assert float(outputs["sum"]) == sum(batch)
+    assert len(traced) == (2 if run_eagerly else 1)
+
+
+def test_a_function_runs_on_every_replica():
+    with replicas.strategy().scope():
+        model = training.mlp()
+        model.compile("sgd", jit_compile=False)
+
+    def step(data):
+        context = tf.distribute.get_replica_context()
+        return {"rows": data, "replicas": context.num_replicas_in_sync}
+
+    outputs = model._make_function(step)([tf.constant([1.0, 2.0])])
+    # Numbers of the first replica, as `fit` reports them.
+    rows = outputs["rows"]
+    assert int(outputs["replicas"]) == 2
+    np.testing.assert_array_equal(rows, [1, 2])
+
+
+def test_an_empty_optional_of_a_batch_is_none():
+    model = training.mlp()
+    taken = []
+    function = model._autoconvert_optionals(taken.append)
+    empty = tf.experimental.Optional.empty(tf.TensorSpec([]))
+    function((1.0, empty))
+    assert taken == [(1.0, None)]
