@@ -223,6 +223,22 @@ def test_neither_training_nor_evaluation_goes_on_over_damage(tmp_path, spoil):
             next(iter(batches))
 
 
+def test_what_is_no_jpeg_is_refused_without_a_line_of_the_decoder(
+    tmp_path, capfd
+):
+    folder = folders.write(tmp_path, "imagenet2012")
+    for other in (b"not an image", folders.image("mnist", 1)):
+        record = folders.example(image=other, label=1)
+        folders.replace(folders.shard(folder), record)
+        source = imagenet.load(tmp_path, image_size=8)
+        batches = data.training_batches(source, 6, seed=0, augment=True)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="JPEG"):
+            next(iter(batches))
+        with pytest.raises(ValueError, match="its image cannot be decoded"):
+            data.find_damage(source)
+    assert capfd.readouterr().err == ""
+
+
 def test_an_image_of_another_size_is_named(tmp_path):
     folder = folders.write(tmp_path)
     other = tf.io.encode_png(np.zeros((28, 27, 1), np.uint8)).numpy()
