@@ -9,10 +9,13 @@ import sys
 
 import keras
 import pytest
+import tensorflow as tf
 
+from tfwd import data
 from tfwd import diagnose
 from tfwd import train
 from tfwd.training import flagfile
+from tfwd.training import inputs
 from tfwd.training import job as job_lib
 from tfwd_tests.data import folders
 
@@ -288,6 +291,7 @@ def test_chief_refuses_another_runs_folder_before_it_waits(capsys, monkeypatch):
         (PTB, {"valid": None}, ["data_dir", "ptb.valid.txt", "text"]),
         (PTB, {"test": ""}, ["data_dir", "not empty", "ptb.test.txt"]),
         (PTB, {"train": b"a \xff\n"}, ["data_dir", "UTF-8", "0xff at 2"]),
+        (PTB, {"test": b"a\0\0"}, ["data_dir", "0x00 at 1", "ptb.test.txt"]),
         (PTB, {"valid": "a z\n"}, ["data_dir", "<unk>", "'z'", "line 1"]),
         (PTB[:2], {"train": KNOWN}, ["--model", "lstm", "=mlp"]),
         (["--model=lstm"], {}, ["--model", "--dataset=ptb", "=lstm"]),
@@ -445,6 +449,18 @@ def test_damage_of_the_test_split_is_named(capsys):
         check_refused_on_the_way(
             capsys, main, arguments, path, "record 1, at byte", "checksum"
         )
+
+
+def test_error_that_is_not_of_the_data_stays_as_it_is():
+    error = tf.errors.InvalidArgumentError(None, None, "not of the data")
+    with pytest.raises(tf.errors.InvalidArgumentError) as found:
+        with inputs.named_damage(lambda: data.load("digits")):
+            raise error
+    assert found.value is error
+    # No file is read where a worker has died.
+    with pytest.raises(tf.errors.UnavailableError):
+        with inputs.named_damage(lambda: pytest.fail("the data were asked")):
+            raise tf.errors.UnavailableError(None, None, "a worker")
 
 
 def lines_of_binary(*arguments):

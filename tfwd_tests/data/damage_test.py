@@ -253,6 +253,32 @@ def test_an_image_of_another_size_is_named(tmp_path):
     )
 
 
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    """Root may list every folder, so the refusal is TensorFlow's in name."""
+    folders.write(tmp_path)
+
+    def refuse(_):
+        raise tf.errors.PermissionDeniedError(None, None, "Permission denied")
+
+    monkeypatch.setattr(tf.io.gfile, "listdir", refuse)
+    with pytest.raises(ValueError, match=r"mnist \(Permission denied\)$"):
+        data.load("mnist", tmp_path)
+
+
+def test_images_of_several_sizes_are_refused_with_their_folder(tmp_path):
+    """Each of them is as described, and so no file is to blame."""
+    folder = folders.write(tmp_path)
+    features = folders.features("mnist")
+    shape = features["featuresDict"]["features"]["image"]["image"]["shape"]
+    shape["dimensions"] = ["-1", "-1", "1"]
+    (folder / "features.json").write_text(json.dumps(features))
+    other = tf.io.encode_png(np.zeros((28, 27, 1), np.uint8)).numpy()
+    record = folders.example(image=other, label=1)
+    folders.replace(folders.shard(folder), record)
+    with pytest.raises(ValueError, match=f"Received: {folder}: it cannot"):
+        data.load("mnist", tmp_path)
+
+
 def test_nothing_is_found_in_a_folder_that_is_whole(tmp_path):
     folders.write(tmp_path, "imagenet2012")
     assert data.find_damage(imagenet.load(tmp_path)) is None
