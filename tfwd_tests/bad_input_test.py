@@ -1,17 +1,25 @@
 """Bad input: one line, exit code 2, and not one byte written."""
 
 import json
+import os
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import keras
 import pytest
+import tensorflow as tf
 
+from tfwd import data
+from tfwd import diagnose
 from tfwd import train
 from tfwd.training import flagfile
+from tfwd.training import inputs
 from tfwd.training import job as job_lib
 from tfwd_tests.data import folders
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 TINY = ["--hidden_layers=0", "--epochs=1", "--train_fraction=0.1"]
 TWO_REPLICAS = ["--strategy=mirrored", "--num_devices=2"]
 HOSTS = ["--strategy=multi_worker", "--worker_hosts=a:1,b:2"]
@@ -367,6 +375,7 @@ def test_chief_refuses_another_runs_folder_before_it_waits(capsys, monkeypatch):
         (PTB, {"valid": None}, ["data_dir", "ptb.valid.txt", "text"]),
         (PTB, {"test": ""}, ["data_dir", "not empty", "ptb.test.txt"]),
         (PTB, {"train": b"a \xff\n"}, ["data_dir", "UTF-8", "0xff at 2"]),
+        (PTB, {"test": b"a\0\0"}, ["data_dir", "0x00 at 1", "ptb.test.txt"]),
         (PTB, {"valid": "a z\n"}, ["data_dir", "<unk>", "'z'", "line 1"]),
         (PTB[:2], {"train": KNOWN}, ["--model", "lstm", "=mlp"]),
         (["--model=lstm"], {}, ["--model", "--dataset=ptb", "=lstm"]),
@@ -492,10 +501,10 @@ def test_damaged_images_in_files_are_refused(capsys, how):
     check_refused(capsys, IMAGENET, f"Received: {path}: ", DAMAGES[how])
 
 
-def check_refused_in_training(capsys, arguments, path, *words):
-    """Asserts exit code 2 and one line about a file that others read."""
+def check_refused_on_the_way(capsys, main, arguments, path, *words):
+    """Asserts exit code 2 and one line about a file of the data."""
     capsys.readouterr()
-    assert train.main(arguments) == 2
+    assert main(arguments) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert f"Received: {path}: " in error
@@ -510,20 +519,92 @@ def check_refused_in_training(capsys, arguments, path, *words):
 def test_damage_met_in_training_is_named(capsys, how):
     folder = folders.write(pathlib.Path("data"), "imagenet2012", "5.1.0")
     path = spoil(folder, how)
-    check_refused_in_training(capsys, IMAGENET, path, DAMAGES[how])
+    check_refused_on_the_way(capsys, train.main, IMAGENET, path, DAMAGES[how])
 
 
 def test_damage_of_the_test_split_is_named(capsys):
-    """By a finished run and by --mode=eval; training does not meet it."""
+    """Which training does not meet; an epoch, --mode=eval and diagnose do."""
     folder = folders.write(pathlib.Path("data"), "imagenet2012", "5.1.0")
     path = folder / "imagenet2012-validation.tfrecord-00000-of-00001"
     folders.flip(path)
-    check_refused_in_training(capsys, IMAGENET, path, "its checksum is wrong")
     shape = (224, 224, 3)
     layers = [keras.Input(shape), keras.layers.GlobalAveragePooling2D()]
     keras.Sequential([*layers, keras.layers.Dense(1000)]).save("m.keras")
-    arguments = ["--mode=eval", "--model_file=m.keras", *IMAGENET[:2]]
-    check_refused_in_training(capsys, arguments, path, "its checksum is wrong")
+    saved = ["--model_file=m.keras", *IMAGENET[:2]]
+    for main, arguments in (
+        (train.main, IMAGENET),
+        (train.main, ["--mode=eval", *saved]),
+        (diagnose.main, ["--diagnostics=effective_learning_rate", *saved]),
+    ):
+        check_refused_on_the_way(
+            capsys, main, arguments, path, "record 1, at byte", "checksum"
+        )
+
+
+def test_error_that_is_not_of_the_data_stays_as_it_is():
+    error = tf.errors.InvalidArgumentError(None, None, "not of the data")
+    with pytest.raises(tf.errors.InvalidArgumentError) as found:
+        with inputs.named_damage(lambda: data.load("digits")):
+            raise error
+    assert found.value is error
+    # No file is read where a worker has died.
+    with pytest.raises(tf.errors.UnavailableError):
+        with inputs.named_damage(lambda: pytest.fail("the data were asked")):
+            raise tf.errors.UnavailableError(None, None, "a worker")
+
+
+def lines_of_binary(*arguments):
+    """Exit code and stderr of the binary, without TensorFlow's greetings."""
+    found = subprocess.run(
+        [sys.executable, "-m", "tfwd.train", *arguments],
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.getcwd()]),
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        },
+        check=False,
+    )
+    lines = found.stderr.splitlines()
+    greetings = ("WARNING: All log messages before absl", "I0000 ")
+    return found.returncode, [
+        line for line in lines if not line.startswith(greetings)
+    ]
+
+
+@pytest.mark.quick(1)
+@pytest.mark.parametrize(
+    ("arguments", "how"),
+    [
+        # Of which TensorFlow dies.
+        (["--dataset=mnist"], "huge length"),
+        (IMAGENET, "checksum"),
+    ],
+    ids=named,
+)
+def test_binary_refuses_damage_in_one_line(arguments, how):
+    version = {"mnist": "3.0.1"}.get(arguments[0][10:], "5.1.0")
+    folder = folders.write(pathlib.Path("data"), arguments[0][10:], version)
+    path = spoil(folder, how)
+    code, lines = lines_of_binary("--data_dir=data", *arguments)
+    assert code == 2
+    (line,) = lines
+    assert line.startswith("`data_dir` must hold ")
+    assert f"Received: {path}: " in line and DAMAGES[how] in line
+
+
+def test_binary_imports_nothing_that_a_data_set_names():
+    folder = folders.write(pathlib.Path("data"))
+    write("trap.py", "import pathlib\npathlib.Path('sprung').touch()\n")
+    features = folders.features("mnist")
+    features["featuresDict"]["features"]["label"]["pythonClassName"] = "trap.A"
+    write(folder / "features.json", json.dumps(features))
+    code, lines = lines_of_binary("--dataset=mnist", "--data_dir=data")
+    assert code == 2
+    (line,) = lines
+    assert f"Received: {folder / 'features.json'}: its `label` is a" in line
+    assert not pathlib.Path("sprung").exists()
 
 
 @pytest.mark.parametrize(

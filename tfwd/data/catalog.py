@@ -8,6 +8,8 @@ needs neither the code that made it nor a network.
 import dataclasses
 import os
 
+import tensorflow as tf
+
 from tfwd.data import damage
 from tfwd.data import examples
 from tfwd.data import folder as folder_lib
@@ -88,6 +90,8 @@ def _read(folder, split):
         ((images, labels),) = pipeline.in_parallel(whole, read).batch(size)
     except folder_lib.READ_ERRORS as error:
         damage.check_records(folder, [split], decode)
+        if isinstance(error, tf.errors.ResourceExhaustedError):
+            raise
         raise folder.refusal(folder.path, folder_lib.failure(error)) from error
     return partition.Examples(images.numpy(), labels.numpy())
 

@@ -118,21 +118,23 @@ def read(
     labels = LABELS[name]
     splits = {}
     for split, files in (("train", form.train), ("test", form.test)):
-        parts = [
-            decode(source.read(f"{form.folder}/{file}"), file, labels)
-            for file in files
-        ]
+        parts = []
+        for file in files:
+            file = f"{form.folder}/{file}"
+            raw = source.read(file)
+            parts.append(decode(raw, source.place(file), labels))
         splits[split] = {
             key: np.concatenate([part[key] for part in parts])
             for key in ("image", *labels)
         }
     names = {}
     for kind, file in form.names.items():
-        raw = source.read(f"{form.folder}/{file}")
+        file = f"{form.folder}/{file}"
+        raw, place = source.read(file), source.place(file)
         if form.pickled:
-            names[kind] = pickled_names(raw, file, labels[kind])
+            names[kind] = pickled_names(raw, place, labels[kind])
         else:
-            names[kind] = raw.decode("utf-8", "replace").split()
+            names[kind] = _text(raw, place).split()
     return splits, names
 
 
@@ -188,6 +190,11 @@ def from_pickle(
             raise ValueError(
                 f"{name} must hold {key}s in 0..255. Received: {numbers[:9]}"
             )
+        if len(numbers) != len(pixels):
+            raise ValueError(
+                f"{name} must hold a {key} for each of its {len(pixels)} "
+                f"images. Received: {len(numbers)}"
+            )
         arrays[kind] = np.array(numbers, np.uint8)
     return arrays
 
@@ -208,7 +215,7 @@ def pickled_names(raw: bytes, name: str, label: str) -> list[str]:
         raise ValueError(
             f"{name} must hold names of classes. Received: {names[:9]}"
         )
-    return [each.decode("utf-8", "replace") for each in names]
+    return [_text(each, name) for each in names]
 
 
 def unpickled(raw: bytes, name: str) -> object:
@@ -224,6 +231,16 @@ def unpickled(raw: bytes, name: str) -> object:
     except Exception as error:
         raise ValueError(
             f"{name} must be a pickle as in CIFAR's archive. Received: {error}"
+        ) from error
+
+
+def _text(raw, name):
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{name} must hold names in UTF-8. Received: "
+            f"0x{error.object[error.start]:02x}"
         ) from error
 
 

@@ -150,8 +150,15 @@ def _refusal(name, folder, preparation, path, reason):
 def _versions(root):
     if not tf.io.gfile.isdir(root):
         return []
+    try:
+        listed = tf.io.gfile.listdir(root)
+    except tf.errors.OpError as error:
+        raise ValueError(
+            "`data_dir` must hold folders that can be read. "
+            f"Received: {root} ({reason_of(error)})"
+        ) from error
     # An object store ends the names of folders with a slash.
-    names = [name.rstrip("/") for name in tf.io.gfile.listdir(root)]
+    names = [name.rstrip("/") for name in listed]
     return [
         name
         for name in names

@@ -31,12 +31,12 @@ def read(source: sources.Source) -> dict[str, dict[str, np.ndarray]]:
         ValueError: A file is missing or does not hold what its name says.
     """
     splits = {}
-    for split, (images, labels) in FILES.items():
-        pixels = decoded(source.read(images), images, (28, 28))
-        splits[split] = {
-            "image": pixels[..., None],
-            "label": decoded(source.read(labels), labels, ()),
-        }
+    for split, names in FILES.items():
+        pixels, labels = (
+            decoded(source.read(name), source.place(name), shape)
+            for name, shape in zip(names, ((28, 28), ()), strict=True)
+        )
+        splits[split] = {"image": pixels[..., None], "label": labels}
     return splits
 
 

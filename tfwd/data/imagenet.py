@@ -260,8 +260,7 @@ def find_damage(source: Records):
 
     def decode(encoded):
         # Training asks the header for the size, and crops what it tells.
-        shape = tf.io.extract_jpeg_shape(encoded)
-        return shape, tf.io.decode_jpeg(encoded, channels=3)
+        return jpeg.shape_of(encoded), tf.io.decode_jpeg(encoded, channels=3)
 
     splits = [part.split for part in source.slices.values()]
     damage.check_records(source.folder, sorted(set(splits)), decode)

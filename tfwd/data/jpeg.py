@@ -19,7 +19,7 @@ def random_crop(encoded: tf.Tensor, key: tf.Tensor, size: int) -> tf.Tensor:
     Returns:
         uint8 `[size, size, 3]`.
     """
-    height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(encoded))
+    height, width, _ = tf.unstack(shape_of(encoded))
     window = augmentation.crop_window(key, height, width)
     image = tf.io.decode_and_crop_jpeg(encoded, window, channels=3)
     image = resized(image, (size, size))
@@ -45,6 +45,17 @@ def central_crop(encoded: tf.Tensor, size: int) -> tf.Tensor:
     top, left = tf.unstack((shape - size) // 2)
     image = resized(image, shape)[top : top + size, left : left + size]
     return tf.ensure_shape(image, (size, size, 3))
+
+
+def shape_of(encoded: tf.Tensor) -> tf.Tensor:
+    """Returns (height, width, channels) of a JPEG, int32.
+
+    An error for anything else. The decoder would print a line about it, but
+    not about an empty string.
+    """
+    return tf.io.extract_jpeg_shape(
+        tf.where(tf.io.is_jpeg(encoded), encoded, "")
+    )
 
 
 def resized(image: tf.Tensor, shape) -> tf.Tensor:

@@ -84,7 +84,10 @@ def prepare(
         splits, class_names = idx.read(files), {}
     else:
         splits, class_names = cifar_files.read(name, files)
-    check(splits, class_names, COUNTS[name] if counts is None else counts)
+    try:
+        check(splits, class_names, COUNTS[name] if counts is None else counts)
+    except ValueError as error:
+        raise ValueError(f"{error} in {path}") from error
     return write(name, splits, class_names, files.sha256, data_dir)
 
 

@@ -62,6 +62,12 @@ class Source:
         """Says whether there is a file `<folder>/<name>` or `<name>`."""
         return self._find(name) is not None
 
+    def place(self, name: str) -> str:
+        """Returns the path of a file, in an archive that of the archive too."""
+        found = self._find(name)
+        is_member = isinstance(found, tarfile.TarInfo)
+        return f"{self.path}/{found.name}" if is_member else f"{found}"
+
     def read(self, name: str) -> bytes:
         """Returns the bytes of a file, unpacked if it is `<name>.gz`.
 

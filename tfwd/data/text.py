@@ -94,8 +94,9 @@ def load(
         train_fraction: The training text is cut after this part of it.
 
     Raises:
-        ValueError: A file is missing, empty or not UTF-8, a word is not in
-            the vocabulary, or an argument is out of its range.
+        ValueError: A file is missing, cannot be read, is empty or not UTF-8,
+            a word is not in the vocabulary, or an argument is out of its
+            range.
     """
     if bptt < 1:
         raise ValueError(f"`bptt` must be at least 1. Received: bptt={bptt}")

@@ -29,8 +29,8 @@ def encoded(
         in the order of the numbers.
 
     Raises:
-        ValueError: A file is empty or not UTF-8, or holds a word that the
-            vocabulary has no number for.
+        ValueError: A file cannot be read, is empty or not UTF-8, or holds a
+            word that the vocabulary has no number for.
     """
     lines = {split: _lines(path) for split, path in paths.items()}
     counts = collections.Counter(
@@ -48,11 +48,23 @@ def encoded(
 def _lines(path):
     try:
         text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise ValueError(
+            "`data_dir` must hold files that can be read. "
+            f"Received: {path} ({error.strerror})"
+        ) from error
     except UnicodeDecodeError as error:
         raise ValueError(
             "`data_dir` must hold texts in UTF-8. Received: byte "
             f"0x{error.object[error.start]:02x} at {error.start} in {path}"
         ) from error
+    if "\0" in text:
+        # What a file system leaves of a file that it was to write.
+        place = text.encode().index(0)
+        raise ValueError(
+            "`data_dir` must hold texts, which have no zero bytes. "
+            f"Received: byte 0x00 at {place} in {path}"
+        )
     if not text.strip():
         raise ValueError(
             f"`data_dir` must hold texts that are not empty. Received: {path}"

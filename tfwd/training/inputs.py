@@ -64,8 +64,10 @@ def named_damage(source_of):
     try:
         yield
     except _OF_DATA:
-        # Otherwise the error is not about the data.
-        data.find_damage(source_of())
+        source = source_of()
+        print(f"Looking for damaged files of {source.name}", flush=True)
+        data.find_damage(source)
+        # Then it is not about the data.
         raise
 
 

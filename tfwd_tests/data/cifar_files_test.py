@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tfwd.data import cifar_files
+from tfwd.data import sources
 from tfwd_tests.data import published
 
 
@@ -61,6 +62,8 @@ def test_a_pickle_that_calls_is_refused_and_does_not_call(tmp_path, protocol):
         ({"data": np.zeros((1, 3072), "f4"), "labels": [0]}, "array of bytes"),
         ({"data": np.zeros((1, 3072), "u1"), "labels": [256]}, r"\[256\]"),
         ({"data": np.zeros((1, 3072), "u1"), "labels": ["0"]}, r"\[b'0'\]"),
+        ({"data": np.zeros((2, 3072), "u1"), "labels": [0]}, "2 images.*: 1$"),
+        ({"data": np.zeros((1, 3072), "u1"), "labels": [0, 1]}, "1 images.*2$"),
     ],
 )
 def test_a_pickle_of_anything_else_is_refused(content, reason):
@@ -79,3 +82,31 @@ def test_an_array_stored_by_columns_is_read_by_rows():
     np.testing.assert_array_equal(
         published.channels_first(arrays["image"]), pixels
     )
+
+
+@pytest.mark.parametrize("is_pickled", [False, True])
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_a_damaged_file_is_named_with_its_place(
+    tmp_path, is_pickled, is_packed
+):
+    """The names of classes in Latin-1, and a file of the training set cut."""
+    name = "cifar10"
+    whole = published.random_splits(name)
+    folder, files = published.cifar_folder(name, whole, is_pickled)
+    names = "batches.meta" if is_pickled else "batches.meta.txt"
+    data = "data_batch_4" if is_pickled else "data_batch_4.bin"
+    for file, spoiled, reason in (
+        (names, files[names].replace(b"label_3", b"\xe9abel_3"), "UTF-8.*0xe9"),
+        (data, files[data][:-1], "must (be a pickle|hold records)"),
+        (data, b"", "must (be a pickle|hold records)"),
+    ):
+        changed = {**files, file: spoiled}
+        if is_packed:
+            path = tmp_path / "cifar.tar.gz"
+            md5 = {path.name: published.write_archive(path, folder, changed)}
+            place = f"{path}/{folder}/{file}"
+        else:
+            path = published.write_files(tmp_path / folder, changed)
+            md5, place = {}, str(path / file)
+        with pytest.raises(ValueError, match=f"^{place} .*{reason}"):
+            cifar_files.read(name, sources.Source(path, md5))

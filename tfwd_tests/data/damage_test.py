@@ -223,6 +223,22 @@ def test_neither_training_nor_evaluation_goes_on_over_damage(tmp_path, spoil):
             next(iter(batches))
 
 
+def test_what_is_no_jpeg_is_refused_without_a_line_of_the_decoder(
+    tmp_path, capfd
+):
+    folder = folders.write(tmp_path, "imagenet2012")
+    for other in (b"not an image", folders.image("mnist", 1)):
+        record = folders.example(image=other, label=1)
+        folders.replace(folders.shard(folder), record)
+        source = imagenet.load(tmp_path, image_size=8)
+        batches = data.training_batches(source, 6, seed=0, augment=True)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="JPEG"):
+            next(iter(batches))
+        with pytest.raises(ValueError, match="its image cannot be decoded"):
+            data.find_damage(source)
+    assert capfd.readouterr().err == ""
+
+
 def test_an_image_of_another_size_is_named(tmp_path):
     folder = folders.write(tmp_path)
     other = tf.io.encode_png(np.zeros((28, 27, 1), np.uint8)).numpy()
@@ -235,6 +251,32 @@ def test_an_image_of_another_size_is_named(tmp_path):
         "record 1, at byte",
         "its image cannot be decoded",
     )
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    """Root may list every folder, so the refusal is TensorFlow's in name."""
+    folders.write(tmp_path)
+
+    def refuse(_):
+        raise tf.errors.PermissionDeniedError(None, None, "Permission denied")
+
+    monkeypatch.setattr(tf.io.gfile, "listdir", refuse)
+    with pytest.raises(ValueError, match=r"mnist \(Permission denied\)$"):
+        data.load("mnist", tmp_path)
+
+
+def test_images_of_several_sizes_are_refused_with_their_folder(tmp_path):
+    """Each of them is as described, and so no file is to blame."""
+    folder = folders.write(tmp_path)
+    features = folders.features("mnist")
+    shape = features["featuresDict"]["features"]["image"]["image"]["shape"]
+    shape["dimensions"] = ["-1", "-1", "1"]
+    (folder / "features.json").write_text(json.dumps(features))
+    other = tf.io.encode_png(np.zeros((28, 27, 1), np.uint8)).numpy()
+    record = folders.example(image=other, label=1)
+    folders.replace(folders.shard(folder), record)
+    with pytest.raises(ValueError, match=f"Received: {folder}: it cannot"):
+        data.load("mnist", tmp_path)
 
 
 def test_nothing_is_found_in_a_folder_that_is_whole(tmp_path):

@@ -1,11 +1,15 @@
 """IDX files are read, and damaged ones are refused."""
 
+import gzip
+import hashlib
 import struct
 
 import numpy as np
 import pytest
 
 from tfwd.data import idx
+from tfwd.data import sources
+from tfwd_tests.data import published
 
 
 def idx_of(magic="00000801", sizes=(3,), numbers=b"\1\2\3"):
@@ -33,6 +37,20 @@ def idx_of(magic="00000801", sizes=(3,), numbers=b"\1\2\3"):
 def test_a_damaged_idx_file_is_refused(raw, shape, reason):
     with pytest.raises(ValueError, match=f"^labels must .*{reason}"):
         idx.decoded(raw, "labels", shape)
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_a_damaged_file_is_named_with_its_path(tmp_path, is_packed):
+    files = published.mnist_files(published.random_splits("mnist"))
+    name = "t10k-labels-idx1-ubyte"
+    files[name] = files[name][:-1]
+    if is_packed:
+        files = {f"{each}.gz": gzip.compress(files[each]) for each in files}
+        name = f"{name}.gz"
+    published.write_files(tmp_path, files)
+    md5 = {each: hashlib.md5(raw).hexdigest() for each, raw in files.items()}
+    with pytest.raises(ValueError, match=f"^{tmp_path / name} must have"):
+        idx.read(sources.Source(tmp_path, md5))
 
 
 def test_the_last_dimension_runs_fastest():

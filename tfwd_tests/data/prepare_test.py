@@ -138,6 +138,14 @@ def test_labels_out_of_range_or_number_are_refused(changed, reason):
         prepare.check(splits, {}, counts)
 
 
+def test_what_is_not_the_data_set_is_named_with_its_folder(tmp_path):
+    files = published.mnist_files(published.random_splits("mnist"))
+    source = published.write_files(tmp_path / "source", files)
+    with pytest.raises(ValueError, match=f"Received: [0-9] in {source}$"):
+        prepare.prepare("mnist", source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_missing_names_of_classes_are_refused():
     splits, counts = tiny()
     with pytest.raises(ValueError, match="2 classes of label. Received: 1$"):

@@ -80,11 +80,24 @@ def test_missing_files_are_listed(tmp_path):
         (b"", "not empty"),
         (b" \n\n", "not empty"),
         (b"a b\n\xff\n", "UTF-8.*byte 0xff at 4"),
+        ("a b\n".encode("utf-16"), "UTF-8.*byte 0xff at 0"),
+        (b"\0" * 99, "no zero bytes.*byte 0x00 at 0"),
+        ("é b\n".encode() + b"\0" * 9, "no zero bytes.*byte 0x00 at 5"),
     ],
 )
 def test_a_file_without_text_is_named(tmp_path, content, reason):
     write(tmp_path, valid=content)
     with pytest.raises(ValueError, match=f"{reason}.*ptb.valid.txt$"):
+        text.load(tmp_path)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    write(tmp_path)
+    path = tmp_path / "ptb.valid.txt"
+    path.unlink()
+    # Reading it fails, even for root.
+    path.symlink_to("/proc/self/mem")
+    with pytest.raises(ValueError, match="be read. Received: .*valid.txt \\("):
         text.load(tmp_path)
 
 
