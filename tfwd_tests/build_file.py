@@ -15,7 +15,7 @@ RULES = "@rules_python//python:{}.bzl"
 ORDER = {
     "tfwd": {"kfac", "models", "optimizers"},
     "data": set(),
-    "diagnose": {"data", "diagnostics", "training"},
+    "diagnose": {"training"},
     "diagnostics": {"kfac", "optimizers"},
     "hashing": set(),
     "kfac": {"hashing", "optimizers"},

@@ -7,6 +7,7 @@ import typing
 
 from absl import flags
 
+from tfwd.training import flag_help
 from tfwd.training import rules
 from tfwd.training import settings as settings_lib
 from tfwd.training import usage
@@ -59,7 +60,7 @@ def parse(arguments, kind=settings_lib.Settings):
     # absl lets the last one win, but appends flags that may be repeated.
     values, given = _parsed([*files, *direct], kind), _parsed(direct, kind)
     if values.help:
-        sys.stdout.write(values.get_help() + "\n")
+        sys.stdout.write(flag_help.text(kind))
         raise SystemExit(0)
     return kind(
         **{
@@ -147,8 +148,6 @@ def differences(settings, other_lines):
 
 def _define(field, values):
     text = field.metadata["help"]
-    if "choices" in field.metadata:
-        text += f" ({', '.join(field.metadata['choices'])})"
     kind = rules.kind_of(field)
     default = field.default
     if typing.get_args(kind):

@@ -5,7 +5,7 @@ import math
 import types
 import typing
 
-from tfwd import models
+from tfwd.training import choices
 from tfwd.training import usage
 
 # Above what any count is; numbers of steps made of it are int64 in TensorFlow.
@@ -134,8 +134,8 @@ def _check_together(settings):
             "goes together with --worker_hosts",
             settings.task_index,
         )
-    is_text = settings.dataset == "ptb"
-    if is_text != (models.task(settings.model) == "language_model"):
+    is_text = settings.dataset in choices.TEXTS
+    if is_text != (settings.model in choices.LANGUAGE_MODELS):
         refuse(
             "model",
             "must be lstm for --dataset=ptb and for it alone",
