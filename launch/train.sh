@@ -7,6 +7,4 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 ensure_environment
 # Not `cd`: relative paths among the arguments are the caller's.
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
-# TensorFlow reports on missing GPUs; 0 shows it all.
-export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}
 exec "$python" -m tfwd.train "$@"

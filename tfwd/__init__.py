@@ -6,23 +6,42 @@ schedules, and the layers of `tfwd.models`. The other rooms (`tfwd.data`,
 `tfwd.diagnostics`, `tfwd.training`) are imported when they are first used,
 since some of them need TensorFlow, and so is `tfwd.decay_scope`, the function
 `tfwd.diagnostics.decay_scope.patterns`.
+
+The binaries, `python -m tfwd.train` say, have this package imported on the way
+to them, but read their flags before anything that takes seconds.
 """
 
 import importlib
-
-from tfwd import kfac
-from tfwd import models  # noqa: F401
-from tfwd import optimizers
-from tfwd.kfac import *  # noqa: F403
-from tfwd.optimizers import *  # noqa: F403
+import sys
 
 __version__ = "0.1.0"
-__all__ = [
-    *kfac.__all__,
-    *(name for name in optimizers.__all__ if name != "OPTIMIZERS"),
-]
 
 _ROOMS = ("data", "diagnostics", "training")
+_BINARIES = ("tfwd.train", "tfwd.diagnose")
+
+
+def _is_on_the_way():
+    """Whether Python is looking for one of the binaries, to run it."""
+    words = sys.orig_argv
+    # It says so as long as it has no path to put there.
+    return sys.argv[:1] == ["-m"] and any(
+        words[i : i + 2] == ["-m", name]
+        for i in range(len(words))
+        for name in _BINARIES
+    )
+
+
+if not _is_on_the_way():
+    from tfwd import kfac
+    from tfwd import models  # noqa: F401
+    from tfwd import optimizers
+    from tfwd.kfac import *  # noqa: F403
+    from tfwd.optimizers import *  # noqa: F403
+
+    __all__ = [
+        *kfac.__all__,
+        *(name for name in optimizers.__all__ if name != "OPTIMIZERS"),
+    ]
 
 
 def __getattr__(name):

@@ -8,18 +8,10 @@ import dataclasses
 import pathlib
 import sys
 
-import keras
-
-from tfwd import data
-from tfwd.diagnostics import measures
-from tfwd.diagnostics import mechanisms
-from tfwd.diagnostics import table
+from tfwd.training import choices
 from tfwd.training import command
-from tfwd.training import diagnostics
 from tfwd.training import flagfile
-from tfwd.training import inputs
 from tfwd.training import rules
-from tfwd.training import trained
 from tfwd.training import usage
 
 
@@ -35,12 +27,16 @@ class Settings:
         ValueError: A value breaks a rule; the message names the flag.
     """
 
-    model_file: str | None = _flag(None, "a .keras file")
+    model_file: str | None = _flag(
+        None, "a .keras file", group="Model and data"
+    )
     checkpoint: str | None = _flag(
         None, "the folder of a run, or its folder of checkpoints"
     )
     dataset: str | None = _flag(
-        None, "data set that --model_file is measured on", choices=data.NAMES
+        None,
+        "data set that --model_file is measured on",
+        choices=choices.DATASETS,
     )
     data_dir: str | None = _flag(
         None,
@@ -58,7 +54,7 @@ class Settings:
         at_least=1,
     )
     diagnostics: tuple[str, ...] = _flag(
-        mechanisms.NAMES, "what is measured", choices=mechanisms.NAMES
+        choices.DIAGNOSTICS, "what is measured", choices=choices.DIAGNOSTICS
     )
     projections: int | None = _flag(
         None,
@@ -95,106 +91,16 @@ def main(arguments):
     """
     command.begin()
     try:
+        settings = flagfile.parse(arguments, Settings)
+        command.load_tensorflow()
+        # Needs TensorFlow, which flags and --help do not wait for.
+        from tfwd.training import diagnosis
+
         with usage.refusals():
-            settings = flagfile.parse(arguments, Settings)
-            command.check_backend()
-            found = _found(settings)
-            _check(settings, found)
-            with inputs.named_damage(lambda: found.source):
-                rows, gap = _rows_and_gap(settings, found)
-            _write(settings, rows, gap)
+            diagnosis.diagnose(settings)
     except usage.UsageError as error:
         return command.refuse(error)
     return 0
-
-
-def _write(settings, rows, gap):
-    print(table.as_text(rows))
-    if gap is not None:
-        print(f"\ngeneralization gap  {gap:.4g}  (test loss - train loss)")
-    if settings.output is not None:
-        try:
-            table.File(settings.output).append(rows)
-        except OSError as error:
-            rules.refuse(
-                "output", f"must be writable ({error})", settings.output
-            )
-
-
-def _found(settings):
-    if settings.checkpoint is not None:
-        return trained.of_run(settings.checkpoint, settings.data_dir)
-    return trained.of_file(
-        settings.model_file, settings.dataset, settings.data_dir
-    )
-
-
-def _check(settings, found):
-    names = found.source.split_names
-    if settings.split not in names:
-        rules.refuse(
-            "split",
-            f"must be one of {', '.join(names)} for {found.source.name}",
-            settings.split,
-        )
-    diagnostics.check(settings.diagnostics, found.task)
-
-
-def _rows_and_gap(settings, found):
-    """Rows and gap; where a model has none, its file is refused."""
-    try:
-        return _measured(settings, found), _gap(settings, found)
-    except (NotImplementedError, TypeError, ValueError) as error:
-        if settings.model_file is None:
-            raise
-        rules.refuse(
-            "model_file",
-            f"must hold a model that can be measured ({error})",
-            settings.model_file,
-        )
-
-
-def _measured(settings, found):
-    is_exact = settings.projections is None
-    measure = mechanisms.Mechanisms(
-        found.model,
-        settings.diagnostics,
-        loss=_loss(found.model),
-        projections=settings.projections,
-        estimation="exact" if is_exact else "sampled",
-    ).measure
-    batches = ()
-    if set(settings.diagnostics) - set(diagnostics.WITHOUT_DATA):
-        batches = _batches(settings, found, settings.split)
-    return [
-        {**row, "epoch": found.epoch, "step": found.step}
-        for row in measure(batches, found.optimizer)
-    ]
-
-
-def _gap(settings, found):
-    """Test loss - train loss; None for texts, whose loss carries states."""
-    if found.task == "language_model":
-        return None
-    return measures.generalization_gap(
-        found.model,
-        _batches(settings, found, "train"),
-        _batches(settings, found, "test"),
-        _loss(found.model),
-    )
-
-
-def _batches(settings, found, split):
-    return diagnostics.batches(
-        found.source, split, settings.examples, found.strategy
-    )
-
-
-def _loss(model):
-    """The loss of a model that is not compiled; None for one that is."""
-    if model.compiled:
-        return None
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def _check_output(path):

@@ -2,26 +2,9 @@
 
 import sys
 
-import tensorflow as tf
-
 from tfwd.training import command
 from tfwd.training import flagfile
-from tfwd.training import inputs
-from tfwd.training import job as job_lib
-from tfwd.training import loop
-from tfwd.training import run
-from tfwd.training import saved_model
 from tfwd.training import usage
-
-# What TensorFlow raises on the workers that are left.
-_WORKER_ERRORS = (
-    tf.errors.AbortedError,
-    tf.errors.CancelledError,
-    tf.errors.DeadlineExceededError,
-    tf.errors.InternalError,
-    tf.errors.UnavailableError,
-    tf.errors.UnknownError,
-)
 
 
 def main(arguments):
@@ -37,33 +20,14 @@ def main(arguments):
     """
     command.begin()
     try:
-        with usage.refusals():
-            settings = flagfile.parse(arguments)
-            command.check_backend()
-            with inputs.named_damage(lambda: inputs.load(settings)):
-                if settings.mode == "eval":
-                    run.evaluate(*saved_model.load(settings))
-                    return 0
-                return _trained(job_lib.prepare(settings))
-    except (usage.UsageError, loop.NonFiniteError) as error:
+        settings = flagfile.parse(arguments)
+        command.load_tensorflow()
+    except usage.UsageError as error:
         return command.refuse(error)
+    # Needs TensorFlow, which flags and --help do not wait for.
+    from tfwd.training import execution
 
-
-def _trained(job):
-    try:
-        return run.train(job)
-    except OSError as error:
-        return command.fail(error)
-    except _WORKER_ERRORS as error:
-        if job.settings.strategy != "multi_worker":
-            raise
-        return command.fail(
-            f"TensorFlow failed, as it does where a worker has died: {error}"
-        )
-    except tf.errors.ResourceExhaustedError as error:
-        return command.fail(
-            f"A smaller --batch_size or --eval_batch_size needs less: {error}"
-        )
+    return execution.execute(settings)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ RULES = "@rules_python//python:{}.bzl"
 ORDER = {
     "tfwd": {"kfac", "models", "optimizers"},
     "data": set(),
-    "diagnose": {"data", "diagnostics", "training"},
+    "diagnose": {"training"},
     "diagnostics": {"durable", "kfac", "optimizers"},
     "durable": set(),
     "hashing": set(),

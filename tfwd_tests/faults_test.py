@@ -11,6 +11,8 @@ from tfwd import train
 from tfwd.diagnostics import mechanisms
 from tfwd.training import build
 from tfwd.training import checkpoint
+from tfwd.training import diagnosis
+from tfwd.training import execution
 from tfwd.training import job as job_lib
 from tfwd.training import logs
 from tfwd.training import loop as loop_lib
@@ -115,7 +117,7 @@ def test_fault_in_evaluation_is_shown(monkeypatch, capsys, linear, owner, name):
     [
         (data, "load"),
         (mechanisms.Mechanisms, "measure"),
-        (diagnose, "_gap"),
+        (diagnosis, "_gap"),
     ],
     ids=lambda each: getattr(each, "__name__", each),
 )
@@ -173,7 +175,7 @@ def test_errors_of_tensorflow_are_lines_where_the_world_failed(
 
     monkeypatch.setattr(train.flagfile, "parse", lambda arguments: settings)
     monkeypatch.setattr(job_lib, "prepare", lambda settings: job)
-    monkeypatch.setattr(train.run, "train", fail)
+    monkeypatch.setattr(execution.run, "train", fail)
     if not is_line:
         with pytest.raises(fault):
             train.main([])
@@ -190,7 +192,7 @@ def test_output_that_cannot_be_written_is_one_line_after_the_table(
     def refuse(*arguments):
         raise OSError(28, "No space left on device", "full.csv")
 
-    monkeypatch.setattr(diagnose.table, "File", refuse)
+    monkeypatch.setattr(diagnosis.table, "File", refuse)
     assert diagnose.main([*DIAGNOSE, "--output=full.csv"]) == 2
     captured = capsys.readouterr()
     assert "jacobian" in captured.out

@@ -1,26 +1,26 @@
-"""What the binaries share: their backend, and one line for every error."""
+"""What the binaries share: TensorFlow, loaded late, and lines for errors."""
 
-import logging
 import sys
 import warnings
 
-import keras
-import tensorflow as tf
-
+from tfwd.training import quiet
 from tfwd.training import usage
 
 
 def begin():
-    """Lets TensorFlow be quiet, and warnings be lines.
-
-    A warning is for whoever trains, not about a place in this library.
-    """
-    tf.get_logger().setLevel(logging.ERROR)
+    """Lets warnings be lines: they are for whoever trains, of no place here."""
     warnings.formatwarning = lambda message, *_: f"{message}\n"
 
 
-def check_backend():
-    """Raises `UsageError` unless Keras' backend is TensorFlow."""
+def load_tensorflow():
+    """Imports TensorFlow without its reports, and Keras on top of it.
+
+    Raises:
+        UsageError: Keras' backend is another one.
+    """
+    quiet.import_tensorflow()
+    import keras
+
     name = keras.backend.backend()
     if name != "tensorflow":
         raise usage.UsageError(

@@ -7,14 +7,13 @@ sweeps pass through it, and `notes` tells what it leaves without effect.
 
 import dataclasses
 
-from tfwd import data
-from tfwd import models
+from tfwd.training import choices
 from tfwd.training import rules
 
 # Any value but none at all.
 _GIVEN = object()
-_IMAGES = tuple(name for name in data.NAMES if name != "ptb")
-_NORMALIZED = tuple(name for name in models.NAMES if name != "lstm")
+_IMAGES = tuple(name for name in choices.DATASETS if name != "ptb")
+_NORMALIZED = tuple(name for name in choices.MODELS if name != "lstm")
 _TRAINED = {"mode": ("train",)}
 
 # Flags, and the choices one of which they need. A flag in several rows needs
@@ -23,7 +22,11 @@ NEEDS = (
     (("resume",), {"output_dir": _GIVEN}),
     (
         ("data_dir",),
-        {"dataset": tuple(name for name in data.NAMES if name != "digits")},
+        {
+            "dataset": tuple(
+                name for name in choices.DATASETS if name != "digits"
+            )
+        },
     ),
     (("bptt",), {"dataset": ("ptb",)}),
     # The streams of a text are rows of the state that is carried.
@@ -92,8 +95,8 @@ _OF_DECAY = (
 
 
 def needs(name):
-    """The choices that a flag needs, as text; empty where it needs none."""
-    return " and ".join(map(_text, _rows(name)))
+    """The choices that a flag of training needs, as text, empty for none."""
+    return " and ".join(_text(row) for names, row in NEEDS if name in names)
 
 
 def check(settings, given=()):

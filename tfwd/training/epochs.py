@@ -1,5 +1,6 @@
 """The epochs of a run, from wherever it stands, and what each leaves behind."""
 
+import datetime
 import itertools
 import shutil
 import sys
@@ -16,6 +17,7 @@ from tfwd.training import loop as loop_lib
 from tfwd.training import measures
 from tfwd.training import nonfinite
 from tfwd.training import optimizer as optimizer_lib
+from tfwd.training import pace
 from tfwd.training import strategy as strategy_lib
 
 
@@ -37,6 +39,7 @@ class Epochs:
         self.loop = job.loop
         self.progress = job.progress
         self.stopped = False
+        self._has_told_pace = False
         self._writers = writers
         self._stop = stop
         self._watchdog = watchdog
@@ -74,9 +77,13 @@ class Epochs:
                     flush=True,
                 )
             bar = _progress_bar(self.job)
+            start = time.perf_counter()
             self._train_epoch(iterator, bar)
             if not self.stopped:
+                seconds = self._steady_seconds(time.perf_counter() - start)
+                start = time.perf_counter()
                 self._finish_epoch(bar)
+                self._tell_pace(seconds + time.perf_counter() - start)
 
     def _begin(self):
         steps = self.job.steps_per_epoch
@@ -134,6 +141,22 @@ class Epochs:
                     {"weight_norm": _weight_norm(self.job)}, progress.step
                 )
                 self._save()
+
+    def _steady_seconds(self, seconds):
+        """Those of the epoch's steps, without the calls that compiled."""
+        progress = self.progress
+        if not progress.timed_examples:
+            return seconds
+        per_example = progress.timed_seconds / progress.timed_examples
+        return per_example * progress.examples
+
+    def _tell_pace(self, seconds):
+        """Tells after the first epoch when the run will end."""
+        left = self.job.settings.epochs - self.progress.epoch
+        if self.job.is_chief and left and not self._has_told_pace:
+            now = datetime.datetime.now()
+            print(pace.text(seconds, left, now), flush=True)
+        self._has_told_pace = True
 
     def _finish_epoch(self, bar):
         job, progress = self.job, self.progress

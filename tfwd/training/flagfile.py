@@ -10,7 +10,7 @@ import typing
 from absl import flags
 
 from tfwd.training import effects
-from tfwd.training import optimizer as optimizer_lib
+from tfwd.training import flag_help
 from tfwd.training import rules
 from tfwd.training import settings as settings_lib
 from tfwd.training import usage
@@ -65,7 +65,7 @@ def parse(arguments, kind=settings_lib.Settings):
     # absl lets the last one win, but appends flags that may be repeated.
     values, given = _parsed([*files, *direct], kind), _parsed(direct, kind)
     if values.help:
-        sys.stdout.write(values.get_help() + "\n")
+        sys.stdout.write(flag_help.text(kind))
         raise SystemExit(0)
     found = {
         field.name: _value(
@@ -174,6 +174,9 @@ def lines(settings):
 
     Flags without effect are left out, and the weight decay is the one used.
     """
+    # Needs TensorFlow, which reading flags does not wait for.
+    from tfwd.training import optimizer as optimizer_lib
+
     values = vars(settings) | {
         "weight_decay": optimizer_lib.weight_decay(settings)
     }
@@ -241,10 +244,6 @@ def differences(settings, other_lines):
 
 def _define(field, values):
     text = field.metadata["help"]
-    if "choices" in field.metadata:
-        text += f" ({', '.join(field.metadata['choices'])})"
-    if effects.needs(field.name):
-        text += f"; needs {effects.needs(field.name)}"
     kind = rules.kind_of(field)
     default = field.default
     if typing.get_args(kind):

@@ -7,7 +7,7 @@ import typing
 
 import numpy as np
 
-from tfwd import models
+from tfwd.training import choices
 from tfwd.training import usage
 
 # Everything is float32 where it is used: above this is infinity, and what is
@@ -141,8 +141,8 @@ def _check_together(settings):
             "goes together with --worker_hosts",
             settings.task_index,
         )
-    is_text = settings.dataset == "ptb"
-    if is_text != (models.task(settings.model) == "language_model"):
+    is_text = settings.dataset in choices.TEXTS
+    if is_text != (settings.model in choices.LANGUAGE_MODELS):
         refuse(
             "model",
             "must be lstm for --dataset=ptb and for it alone",

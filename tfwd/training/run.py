@@ -3,6 +3,8 @@
 import contextlib
 import warnings
 
+import keras
+
 import tfwd
 from tfwd import durable
 from tfwd.training import curves
@@ -14,6 +16,7 @@ from tfwd.training import loop as loop_lib
 from tfwd.training import measures
 from tfwd.training import optimizer as optimizer_lib
 from tfwd.training import output
+from tfwd.training import overview
 from tfwd.training import signals
 from tfwd.training import watchdog as watchdog_lib
 
@@ -132,7 +135,7 @@ def _first_step(progress):
 
 def _describe(job):
     speed = measures.input_speed(job.local_batches(0))
-    print(f"Input pipeline: {speed:,.0f} examples/s by itself")
+    print(overview.text(job, speed))
     durable.write_text(
         job.folder.path / "run.json",
         logs.as_json(
@@ -166,12 +169,41 @@ def _finish(job, watchdog):
     rows = _measured(job.loop, job.evaluation, job.task, watchdog.beat)
     if job.is_chief:
         norm = measures.weight_norm(job.model.trainable_variables)
+        print(_what_the_table_is_of(job))
         print(logs.table(rows, norm))
         for name in output.NAMES:
             if (path / name).exists():
                 print(path / name)
         if job.diagnostics:
             print(diagnostics.cost(path, job.progress.elapsed_seconds))
+
+
+def _what_the_table_is_of(job):
+    """One line: why the table has other numbers than the epochs' lines."""
+    averages = job.settings.use_ema
+    parts = [
+        text
+        for text, applies in (
+            ("moving averages of the weights", averages),
+            (
+                "running batch statistics",
+                _has(job, keras.layers.BatchNormalization),
+            ),
+            ("no dropout", _has(job, keras.layers.Dropout)),
+            ("no augmentation", job.settings.augment),
+        )
+        if applies
+    ]
+    using = f" with {', '.join(parts)}" if parts else ""
+    others = " and without the moving averages" if averages else ""
+    return (
+        f"The table is of the final model{using}; the lines above are of each "
+        f"epoch, train_loss as the mean over its steps{others}"
+    )
+
+
+def _has(job, kind):
+    return any(isinstance(layer, kind) for layer in job.model.layers)
 
 
 def _measured(loop, evaluation, task, on_call=lambda: None):

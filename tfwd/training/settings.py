@@ -2,21 +2,20 @@
 
 import dataclasses
 
-from tfwd import data
-from tfwd import models
-from tfwd.diagnostics import decay_scope
-from tfwd.diagnostics import mechanisms
-from tfwd.models import conventions
+from tfwd.training import choices
+from tfwd.training import cluster
 from tfwd.training import effects
-from tfwd.training import optimizer as optimizer_lib
 from tfwd.training import rules
-from tfwd.training import strategy as strategy_lib
 
 SCHEDULES = ("constant", "step", "cosine", "cosine_restarts")
 
 
 def _setting(default, text, **limits):
-    """A field; `limits` are what `rules` checks, e.g. choices, at_least."""
+    """A field; `limits` are what `rules` checks, e.g. choices, at_least.
+
+    One of them is no limit: `group`, under which --help lists this field and
+    those below it.
+    """
     return dataclasses.field(default=default, metadata={"help": text, **limits})
 
 
@@ -33,6 +32,7 @@ class Settings:
     mode: str = _setting(
         "train",
         "train: train and write a run; eval: evaluate --model_file",
+        group="Run",
         choices=("train", "eval"),
     )
     output_dir: str | None = _setting(
@@ -82,7 +82,9 @@ class Settings:
         False, "two runs give the same numbers, bit for bit (slower)"
     )
 
-    dataset: str = _setting("digits", "data set", choices=data.NAMES)
+    dataset: str = _setting(
+        "digits", "data set", choices=choices.DATASETS, group="Data"
+    )
     data_dir: str | None = _setting(
         None, "folder of TFDS data sets, <data_dir>/<dataset>/<version>"
     )
@@ -99,7 +101,7 @@ class Settings:
         35, "words per step and stream of a text (ptb)", at_least=1
     )
 
-    model: str = _setting("mlp", "model", choices=models.NAMES)
+    model: str = _setting("mlp", "model", choices=choices.MODELS, group="Model")
     width: float = _setting(
         1.0, "multiplies channels and hidden units", above=0
     )
@@ -110,7 +112,7 @@ class Settings:
         None,
         "whose initialization, normalization, padding and biases; default: "
         "those of the paper that trains the model",
-        choices=tuple(conventions.CONVENTIONS),
+        choices=choices.CONVENTIONS,
     )
     sync_batch_norm: bool = _setting(
         False, "normalize over the batches of all replicas together"
@@ -139,7 +141,9 @@ class Settings:
         False, "compile the training step by XLA (one replica)"
     )
 
-    epochs: int = _setting(30, "passes over the training data", at_least=1)
+    epochs: int = _setting(
+        30, "passes over the training data", at_least=1, group="Training"
+    )
     batch_size: int = _setting(
         128, "examples per step, summed over all replicas", at_least=1
     )
@@ -161,7 +165,11 @@ class Settings:
         "logical CPU where there is none; multi_worker: all devices of several "
         "processes",
         choices=("default", "one_device", "mirrored", "multi_worker", "tpu"),
-        refused={"parameter_server": strategy_lib.NO_PARAMETER_SERVER},
+        group="Devices",
+        refused={
+            "parameter_server": "must not be parameter_server: "
+            + cluster.WHY_NO_PARAMETER_SERVER
+        },
     )
     num_devices: int | None = _setting(
         None, "devices that mirrored uses; default: all", at_least=1
@@ -185,7 +193,7 @@ class Settings:
     )
 
     optimizer: str = _setting(
-        "adams", "optimizer", choices=tuple(optimizer_lib.OPTIMIZERS)
+        "adams", "optimizer", choices=choices.OPTIMIZERS, group="Optimizer"
     )
     learning_rate: float | None = _setting(
         None, "learning rate; default: the optimizer's", at_least=0
@@ -196,6 +204,7 @@ class Settings:
         "gone on with, or 5e-4 for modes l2, stable and elementwise, for "
         "decoupled and independent what decays as much (adamw: 0.5)",
         at_least=0,
+        group="Weight decay",
     )
     weight_decay_mode: str | None = _setting(
         None,
@@ -215,7 +224,7 @@ class Settings:
         "all",
         "which layers decay: all, those whose scale a normalization undoes, "
         "the final ones, or none; what is excluded above stays excluded",
-        choices=decay_scope.SCOPES,
+        choices=choices.DECAY_SCOPES,
     )
     decay_scope_from_epoch: int = _setting(
         0,
@@ -224,7 +233,11 @@ class Settings:
         at_least=0,
     )
     momentum: float | None = _setting(
-        None, "momentum of sgd, sgdw, sgds, kfac", at_least=0, below=1
+        None,
+        "momentum of sgd, sgdw, sgds, kfac",
+        at_least=0,
+        below=1,
+        group="Arguments of the optimizers",
     )
     dampening: float | None = _setting(
         None, "dampening of sgd, sgdw, sgds", at_least=0, at_most=1
@@ -266,6 +279,7 @@ class Settings:
         None,
         "what kfac's factors approximate",
         choices=("fisher", "gauss_newton", "empirical"),
+        group="K-FAC",
     )
     damping: float | None = _setting(
         None, "damping of kfac's curvature", above=0
@@ -319,7 +333,10 @@ class Settings:
         "average kfac's factors over the first epoch before the first step",
     )
     clipnorm: float | None = _setting(
-        None, "bound of each gradient's 2-norm", above=0
+        None,
+        "bound of each gradient's 2-norm",
+        above=0,
+        group="Gradients and averages",
     )
     clipvalue: float | None = _setting(
         None, "bound of each gradient's elements", above=0
@@ -347,7 +364,10 @@ class Settings:
     )
 
     schedule: str = _setting(
-        "constant", "learning rate schedule", choices=SCHEDULES
+        "constant",
+        "learning rate schedule",
+        choices=SCHEDULES,
+        group="Schedules",
     )
     weight_decay_schedule: str = _setting(
         "constant",
@@ -391,9 +411,10 @@ class Settings:
     diagnostics: tuple[str, ...] = _setting(
         (),
         "what is measured between epochs and written to diagnostics.csv, e.g. "
-        f"{','.join(mechanisms.DEFAULT)}; default: nothing. It changes nothing "
-        "of the run",
-        choices=mechanisms.NAMES,
+        f"{','.join(choices.DEFAULT_DIAGNOSTICS)}; default: nothing. "
+        "It changes nothing of the run",
+        choices=choices.DIAGNOSTICS,
+        group="Diagnostics",
     )
     diagnostics_every: int = _setting(
         1,
@@ -413,6 +434,7 @@ class Settings:
         None,
         "diagnostics.csv of another run: after each epoch the layers whose "
         "scale a normalization undoes get the weight norms that they had there",
+        group="Norm transfer",
     )
     norm_transfer_from_epoch: int = _setting(
         1, "the first epoch, counted from 1, after which they do", at_least=1

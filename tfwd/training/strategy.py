@@ -10,9 +10,6 @@ from tfwd.data import batches
 from tfwd.training import cluster as cluster_lib
 from tfwd.training import rules
 
-NO_PARAMETER_SERVER = (
-    f"must not be parameter_server: {cluster_lib.WHY_NO_PARAMETER_SERVER}"
-)
 _SECONDS_TO_CONNECT = 10
 
 

@@ -246,3 +246,50 @@ def test_misspelt_flag_cannot_be_hidden(tmp_path, in_file, form):
         arguments = [f"--flagfile={path}"]
     with pytest.raises(ValueError, match="`--undefok` is no flag"):
         flagfile.parse(arguments)
+
+
+def test_help_has_each_flag_once_in_its_group(capsys):
+    with pytest.raises(SystemExit):
+        flagfile.parse(["--help"])
+    groups, group = {}, None
+    for line in capsys.readouterr().out.splitlines():
+        assert len(line) <= 80
+        if line and line[0] != " " and line.endswith(":"):
+            group = groups.setdefault(line[:-1], [])
+        elif line.startswith("  --"):
+            name = line.strip().removeprefix("--").removeprefix("[no]")
+            group.append(name.partition(":")[0])
+    flags = [name for names in groups.values() for name in names]
+    fields = dataclasses.fields(settings_lib.Settings)
+    assert flags == [field.name for field in fields]
+    for name, group in (
+        ("output_dir", "Run"),
+        ("augment", "Data"),
+        ("batch_norm", "Model"),
+        ("batch_size", "Training"),
+        ("num_devices", "Devices"),
+        ("learning_rate", "Optimizer"),
+        ("decay_scope", "Weight decay"),
+        ("beta_1", "Arguments of the optimizers"),
+        ("cold_start", "K-FAC"),
+        ("use_ema", "Gradients and averages"),
+        ("warmup_epochs", "Schedules"),
+        ("diagnostics_every", "Diagnostics"),
+        ("norm_transfer_moments", "Norm transfer"),
+    ):
+        assert name in groups[group]
+
+
+def test_help_tells_values_bounds_and_default(capsys):
+    with pytest.raises(SystemExit):
+        flagfile.parse(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for part in (
+        "(constant, step, cosine, cosine_restarts; default constant)",
+        "(a whole number at least 1; default 30)",
+        "(a number above 0 at most 1; default 1.0)",
+        "default 80,160)",
+        "--[no]batch_norm: batch normalization, in the form of the convention "
+        "(default true)",
+    ):
+        assert part in text

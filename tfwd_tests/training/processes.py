@@ -14,7 +14,7 @@ import socket
 import sys
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tfwd.train"])
+_CONTEXT.set_forkserver_preload(["tfwd.training.execution"])
 
 
 def start(function, *arguments, log):

@@ -1,0 +1,24 @@
+"""The names of the flags are those of the rooms."""
+
+from tfwd import data
+from tfwd import models
+from tfwd.diagnostics import decay_scope
+from tfwd.diagnostics import mechanisms
+from tfwd.models import conventions
+from tfwd.training import choices
+from tfwd.training import optimizer
+
+
+def test_names_are_those_of_the_rooms():
+    assert choices.DATASETS == data.NAMES
+    assert choices.MODELS == models.NAMES
+    assert choices.CONVENTIONS == tuple(conventions.CONVENTIONS)
+    assert choices.OPTIMIZERS == tuple(optimizer.OPTIMIZERS)
+    assert choices.DECAY_SCOPES == decay_scope.SCOPES
+    assert choices.DIAGNOSTICS == mechanisms.NAMES
+    assert choices.DEFAULT_DIAGNOSTICS == mechanisms.DEFAULT
+
+
+def test_language_models_are_those_with_that_task():
+    found = [m for m in models.NAMES if models.task(m) == "language_model"]
+    assert choices.LANGUAGE_MODELS == tuple(found)
