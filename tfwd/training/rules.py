@@ -5,15 +5,13 @@ import math
 import types
 import typing
 
-import numpy as np
-
 from tfwd.training import choices
 from tfwd.training import usage
 
 # Everything is float32 where it is used: above this is infinity, and what is
 # nearer to 0 than this is 0 there.
-_LARGEST_FLOAT = float(np.finfo(np.float32).max)
-_SMALLEST_FLOAT = float(np.finfo(np.float32).tiny)
+_LARGEST_FLOAT = (2 - 2**-23) * 2.0**127
+_SMALLEST_FLOAT = 2.0**-126
 # Keras divides by the logarithm of the multiplier, in float32.
 _LEAST_GROWTH = 1e-3
 # Above what any count is; numbers of steps made of it are int64 in TensorFlow.

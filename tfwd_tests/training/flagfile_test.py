@@ -288,8 +288,9 @@ def test_help_tells_values_bounds_and_default(capsys):
         "(constant, step, cosine, cosine_restarts; default constant)",
         "(a whole number at least 1; default 30)",
         "(a number above 0 at most 1; default 1.0)",
-        "default 80,160)",
-        "--[no]batch_norm: batch normalization, in the form of the convention "
-        "(default true)",
+        "--[no]augment: random crop (zero padding 4) and horizontal flip "
+        "(default false)",
+        "(a whole number; needs --schedule=step or "
+        "--weight_decay_schedule=step; default 80,160)",
     ):
         assert part in text
