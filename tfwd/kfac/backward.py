@@ -90,6 +90,7 @@ def listening(listener):
             backend.tracing(id(listener.attached)),
         ):
             yield
+        listener.check_program()
     except Exception as error:
         message = refusal(error)
         if message is None:
@@ -120,6 +121,16 @@ class Listener:
         # By the first call of a layer: U sums over calls as V does, but the
         # two cannot be mixed.
         self._chosen = {}
+        self._was_called_elsewhere = False
+
+    def check_program(self):
+        """Checks that no layer was called in another program.
+
+        Raises:
+            ValueError: If one was.
+        """
+        if self._was_called_elsewhere:
+            raise ValueError(OTHER_PROGRAM)
 
     def has_done(self, number):
         """Returns whether a block's gradient is U already.
@@ -128,6 +139,7 @@ class Listener:
             ValueError: If the layer was called in another program: what its
                 gradient is was decided when that was traced.
         """
+        self.check_program()
         if number not in self._chosen or any(
             backend.is_passed_on(variable, self._program)
             for variable in self.attached.blocks[number].variables
@@ -151,7 +163,10 @@ class Listener:
             return activation(linear(inputs))
         # A program of its own would be kept, and used outside.
         if backend.program() is not self._program:
-            raise ValueError(OTHER_PROGRAM)
+            self._was_called_elsewhere = True
+            if backend.KEEPS_TRACES:
+                self.check_program()
+            return activation(linear(inputs))
         block = self.attached.blocks[number]
         if number not in self._chosen:
             rows = _rows(inputs, self.attached.rows_hint)

@@ -16,6 +16,8 @@ from tfwd.kfac import capture
 
 # What JAX says of a forward derivative of a rule of backpropagation.
 NO_FORWARD_MODE = ("(jvp) to a custom_vjp function", "'custom_lin'")
+# A trace that ends is used again, and what it called is not heard.
+KEEPS_TRACES = True
 _traces = jax.make_user_context()
 
 

@@ -8,6 +8,9 @@ import tensorflow as tf
 
 # Forward derivatives go through the rules of backpropagation.
 NO_FORWARD_MODE = ()
+# Whether a function's trace is used again without `is_passed_on` seeing it.
+# Where it is not, nothing is raised in it: `tf.map_fn` would not tidy up.
+KEEPS_TRACES = False
 
 
 def output_gradients(run, vectors_at):

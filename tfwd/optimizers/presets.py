@@ -1,22 +1,27 @@
 """Named groups of variables, known by path and shape.
 
-* `@bias`: the variable is called `bias` or `..._bias`;
+* `@bias`: the variable is called `bias`, `biases` or `..._bias`, or what is
+  one by another name: `bias_ih_l0` of a recurrent layer, `pos_bias_u` that is
+  added to the queries;
 * `@norm`: scales and shifts: `gamma`, `beta`, also numbered; `scale`, `bias`,
   `offset`, `weight` of a layer whose name has a word such as `norm`,
-  `normalization`, `bn` or `ln`; layer scales (`layer_scale`, `ls1`, `lambda1`)
-  of any rank;
+  `normalization`, `bn` or `ln`; scales of a layer or a branch (`layer_scale`,
+  `ls1`, `lambda1`, `res_scale`) of any rank;
 * `@embedding`: what stands for a token or a place: tables (`embeddings`,
   `position_embedding`, `relative_position_bias_table`, `rel_pos_h`), and the
-  class, distillation, register, mask and query tokens that are joined with a
-  sequence or added to it;
+  class, distillation, register, mask, query and probe tokens that are joined
+  with a sequence or added to it, a variable without a name of its own among
+  them whose shape is that of one: [1, tokens, features];
 * `@standard`: what the usual recipe leaves undecayed: the three above, PReLU's
-  `alpha`, and every variable of one dimension or none.
+  `alpha`, `logit_scale`, `temperature` and `gain` of any rank, and every
+  variable of one dimension or none.
 
 An optimizer sees no layers. A variable's own name tells its role first: Keras'
 layers call a kernel `kernel` and a table `embeddings`, whatever the layer is
 called, so that `patch_embedding/kernel` is a kernel, and so is the
 `reverse_embeddings` of an output layer that is not tied to its input. Only a
-name that tells nothing, such as `weight`, is read together with the layer's.
+name that tells nothing, such as `weight`, is read together with the layer's,
+and `variable`, as Keras calls one that was given no name, by its shape.
 These are heuristics on names; `weight_decay_summary()` shows what they chose.
 """
 
@@ -28,14 +33,25 @@ _NORM_WORDS = frozenset(
 )
 _EMBEDDING_WORDS = frozenset(
     """embedding embeddings embed embeds emb token tokens wte wpe
-    queries latents""".split()
+    queries latents probe probes prompt prompts codebook codebooks""".split()
 )
 # Words of names that have a word of an embedding, and are kernels.
 _KERNEL_WORDS = frozenset(
-    """kernel proj projection dense conv patch reverse unembed unembedding
-    out output""".split()
+    """kernel proj projection dense conv linear fc mlp head classifier patch
+    reverse unembed unembedding out output""".split()
 )
-_LAYER_SCALE = re.compile(r"(layer_?scale|ls|lambda)(_?\d+|_gamma)?")
+# Words of names that have the word bias, and are no bias of a layer.
+_NOT_BIAS_WORDS = frozenset(
+    """kernel weight weights proj projection dense conv linear fc mlp net
+    table embedding embeddings""".split()
+)
+_LAYER_SCALE = re.compile(
+    r"(ls|lambda)(_?\d+|_gamma)?"
+    r"|(.*_)?(layer|res|residual|skip|branch)_?scales?(_?\d+|_[a-z\d_]+)?"
+)
+# As Keras and its users call a variable that has no name.
+_NAMELESS = re.compile(r"(variable|param|parameter)(_\d+)?")
+_SCALARS = re.compile(r"alphas?|gains?|(.*_)?(logit_scale|temperature)s?|tau")
 _TABLE = re.compile(
     r".*_table"
     r"|(abs|rel|absolute|relative)_pos(ition)?(_[a-z])?"
@@ -55,7 +71,12 @@ def _split(path):
 
 
 def _is_bias(path, shape):
-    return re.search(r"(^|[/_])bias$", path) is not None
+    _, name = _split(path.lower())
+    if re.search(r"(^|_)bias(es)?$", name):
+        return True
+    words = _words(name)
+    has_bias = not words.isdisjoint(("bias", "biases"))
+    return has_bias and words.isdisjoint(_NOT_BIAS_WORDS)
 
 
 def _is_norm(path, shape):
@@ -70,6 +91,8 @@ def _is_norm(path, shape):
 
 def _is_embedding(path, shape):
     layer, name = _split(path)
+    if _NAMELESS.fullmatch(name):
+        return len(shape) > 2 and shape[0] == 1
     if name == "weight" and len(shape) == 2:
         name = layer
     words = _words(name)
@@ -86,7 +109,7 @@ def _is_standard(path, shape):
         or _is_bias(path, shape)
         or _is_norm(path, shape)
         or _is_embedding(path, shape)
-        or _split(path)[1] in ("alpha", "alphas")
+        or _SCALARS.fullmatch(_split(path)[1]) is not None
     )
 
 

@@ -134,10 +134,6 @@ def recomputed(model, x):
     return tf.reduce_sum(tf.recompute_grad(lambda x: model(x))(x) ** 2)
 
 
-def recomputed_gradient(model, x):
-    return tf.reduce_sum(tf.recompute_grad(lambda x: slope(model, x))(x) ** 2)
-
-
 def mapped(model, x):
     return tf.reduce_sum(tf.map_fn(lambda row: model(row[None])[0], x) ** 2)
 
@@ -176,7 +172,6 @@ CASES = {
     jacobian_in_a_loop: True,
     vectorized_without_a_loop: True,
     vectorized_gradient: True,
-    recomputed_gradient: True,
     mapped: True,
     in_a_branch: True,
     gradient_in_a_function: True,
@@ -324,6 +319,14 @@ def test_fit_on_two_replicas_is_right():
     actual = penalties.change_in_fit(mirrored, optimizer, loss)
     assert training.error(actual, expected) <= penalties.TOLERANCE
     assert optimizer.attachment.differentiates_twice
+
+
+def test_a_refusal_leaves_no_setting_of_a_loop_behind(pair):
+    """`tf.map_fn` sets a device, and takes it back when its body returns."""
+    loss = penalties.Penalized(pair[0], mapped)
+    with pytest.raises(ValueError, match="all in one compiled function"):
+        penalties.change_in_loop(*pair, loss)
+    assert tf.compat.v1.get_variable_scope().caching_device is None
 
 
 def test_fit_compiled_by_xla_is_right(pair):

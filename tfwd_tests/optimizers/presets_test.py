@@ -114,7 +114,27 @@ def test_presets_choose_by_path_what_the_layers_classes_say(backbone):
         ("cait/gamma_1", 3, "@norm"),
         ("block/layer_scale_1", 3, "@norm"),
         ("beit/lambda_2", 2, "@norm"),
+        ("dinov2/layer_scale1/lambda1", 3, "@norm"),
+        ("convnext/block/layer_scale_parameter", 4, "@norm"),
+        ("efficientformer/layer_scale_token", 3, "@norm"),
+        ("metaformer/res_scale1/scale", 4, "@norm"),
+        ("vit/block/attn_residual_scale", 3, "@norm"),
         ("stage/p_re_lu/alpha", 3, "@standard"),
+        ("swin_v2/attn/logit_scale", 3, "@standard"),
+        ("xcit/attn/temperature", 3, "@standard"),
+        ("nfnet/conv/gain", 4, "@standard"),
+        ("gru/biases", 2, "@bias"),
+        ("levit/attn/attention_biases", 2, "@bias"),
+        ("conformer/attn/pos_bias_u", 2, "@bias"),
+        ("conformer/attn/pos_bias_v", 2, "@bias"),
+        ("transformer_xl/r_w_bias", 2, "@bias"),
+        ("torch/lstm/bias_ih_l0", 2, "@bias"),
+        ("torch/lstm/bias_hh_l1_reverse", 2, "@bias"),
+        ("experts/gate_up_proj_bias", 2, "@bias"),
+        ("attention/bias_k", 3, "@bias"),
+        ("siglip/head/probe", 3, "@embedding"),
+        ("prefix/soft_prompt", 3, "@embedding"),
+        ("vq/codebook", 2, "@embedding"),
         ("vit/patch_embed/proj/kernel", 4, None),
         ("vit/patch_embedding/kernel", 4, None),
         ("vit/patch_embed/weight", 2, None),
@@ -127,6 +147,15 @@ def test_presets_choose_by_path_what_the_layers_classes_say(backbone):
         ("attention/query/kernel", 3, None),
         ("conv/depthwise_kernel", 4, None),
         ("lstm/lstm_cell/recurrent_kernel", 2, None),
+        ("torch/lstm/weight_ih_l0", 2, None),
+        ("conformer/attn/linear_pos/weight", 2, None),
+        ("token_classifier/weight", 2, None),
+        ("linear_probe/weight", 2, None),
+        ("attn/bias_net/kernel", 2, None),
+        ("attn/bias_proj", 2, None),
+        ("block/layer_scale/kernel", 2, None),
+        ("block/skip_scale_conv/kernel", 4, None),
+        ("dense/variable", 3, None),
     ],
 )
 def test_common_names_are_of_their_role(path, rank, preset):
@@ -136,3 +165,29 @@ def test_common_names_are_of_their_role(path, rank, preset):
     else:
         assert presets.PRESETS[preset](path, shape)
         assert presets.PRESETS["@standard"](path, shape)
+
+
+@pytest.mark.parametrize(
+    ("path", "shape", "is_token"),
+    [
+        ("siglip/head/variable", (1, 1, 8), True),
+        ("siglip/head/variable_3", (1, 1, 8), True),
+        ("vit/variable", (1, 17, 8), True),
+        ("patches/parameter", (1, 4, 4, 8), True),
+        ("own_dense/variable", (6, 8), False),
+        # Of one input, or one token: nothing tells.
+        ("own_dense/variable", (1, 8), False),
+        ("own_attention/variable", (4, 2, 8), False),
+        ("own_conv/variable", (3, 3, 4, 8), False),
+        # A kernel of one offset and channel has the name of a kernel.
+        ("conv1d/kernel", (1, 1, 8), False),
+        ("pointwise/kernel", (1, 1, 4, 8), False),
+    ],
+)
+def test_a_variable_without_a_name_is_a_token_by_its_shape(
+    path, shape, is_token
+):
+    for preset in ("@embedding", "@standard"):
+        assert presets.PRESETS[preset](path, shape) == is_token
+    assert not presets.PRESETS["@bias"](path, shape)
+    assert not presets.PRESETS["@norm"](path, shape)
