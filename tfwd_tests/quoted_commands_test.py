@@ -81,7 +81,11 @@ QUICK = {
     "--augment": IMAGES,
     "launch/train.sh "
     "--flagfile=configs/stable_weight_decay/cifar10_vgg16_sgds.flags "
-    "--data_dir=$HOME/tensorflow_datasets": IMAGES,
+    # Its schedule drops within the run.
+    "--data_dir=$HOME/tensorflow_datasets": (
+        *IMAGES,
+        *("--epochs=2", "--decay_epochs=1"),
+    ),
     "launch/train.sh --optimizer=kfac --learning_rate=0.003 --damping=0.01 "
     "--curvature=gauss_newton --kl_clip=1e-3 --cold_start --weight_decay=0.1": (
         DIGITS
@@ -123,7 +127,7 @@ QUICK = {
         *BENCHMARK,
         *("--cases=digits", "--optimizers=sgds"),
     ),
-    "python -m tfwd_tests.benchmarks.optimizers": (*BENCHMARK, "--jit"),
+    "python -m tfwd_tests.benchmarks.optimizers": BENCHMARK,
     "python -m tfwd_tests.benchmarks.kfac --peer=PYTHON": (
         *BENCHMARK,
         *("--batch_sizes=4", "--models=mlp"),

@@ -15,7 +15,8 @@ from tfwd_tests.benchmarks import timing
 
 
 def test_benchmark_prints_a_row_for_each_pair_and_the_accuracy(capsys):
-    optimizers.main(["--quick", "--repeats=2"])
+    # Without --jit it runs as README quotes it, in quoted_commands_test.py.
+    optimizers.main(["--quick", "--repeats=2", "--jit"])
     lines = capsys.readouterr().out.splitlines()
 
     row = re.compile(
