@@ -1,9 +1,11 @@
 """A run: a job trained to its end, whatever happens on the way."""
 
 import tfwd
+from tfwd.training import accumulation
 from tfwd.training import curves
 from tfwd.training import diagnostics
 from tfwd.training import epochs as epochs_lib
+from tfwd.training import inputs
 from tfwd.training import job as job_lib
 from tfwd.training import logs
 from tfwd.training import loop as loop_lib
@@ -107,6 +109,7 @@ def _writers(job):
                 speed,
                 job.built.registration,
             )
+            | {"accumulation": _accumulation(job)}
         ),
     )
     writers = [
@@ -117,6 +120,12 @@ def _writers(job):
     if job.settings.tensorboard:
         writers.append(logs.TensorBoard(path / "tensorboard"))
     return writers
+
+
+def _accumulation(job):
+    return accumulation.description(
+        inputs.windows(job.settings, job.source), job.settings.batch_size
+    )
 
 
 def _finish(job, watchdog):
