@@ -102,6 +102,13 @@ def named(value):
         (["--momentum=0.9"], ["--momentum", "--optimizer=adams", "0.9"]),
         (["--damping=1"], ["--damping", "--optimizer=adams", "1.0"]),
         (["--cold_start"], ["--cold_start", "--optimizer=kfac", "True"]),
+        (
+            [
+                *("--optimizer=kfac", "--update_order=authors"),
+                "--accumulation_steps=2",
+            ],
+            ["--accumulation_steps", "--update_order=authors", "=2"],
+        ),
         (["--optimizer=kfac", "--kl_clip=0"], ["--kl_clip", "above 0", "0"]),
         (["--optimizer=padam", "--partial=2"], ["partial", "0.5]", "2.0"]),
         (

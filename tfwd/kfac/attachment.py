@@ -141,20 +141,38 @@ class Attachment:
         optimizer = self._optimizer
         parts = optimizer.gradient_accumulation_steps or 1
         batch = ops.convert_to_tensor(optimizer.schedule_step())
-        step, part = batch // parts, batch % parts
-        size = ops.shape(keras.tree.flatten(inputs)[0])[0]
+        self._add_part(
+            (inputs, targets, sample_weight),
+            batch // parts,
+            batch % parts,
+            parts,
+        )
+
+    def add_part(self, inputs, targets, sample_weight, part, parts):
+        """Adds one of the batches of a step that the caller accumulates.
+
+        On one replica, where the optimizer counts no batches but steps.
+
+        Args:
+            inputs: As in `update_factors`, like the next two.
+            targets: Labels.
+            sample_weight: None, or weights.
+            part: Number of the batch in its step, from 0.
+            parts: Batches of the step.
+        """
+        step = ops.convert_to_tensor(self._optimizer.schedule_step())
+        self._add_part((inputs, targets, sample_weight), step, part, parts)
+
+    def _add_part(self, batch, step, part, parts):
+        optimizer = self._optimizer
+        size = ops.shape(keras.tree.flatten(batch[0])[0])[0]
         first = ops.cast(part, "int32") * size * self._backend.num_replicas()
         dtype = optimizer.curvature_state().weights.dtype
         decay = ops.convert_to_tensor(optimizer.factor_decay, dtype)
         # The batches of one accumulated step are one term of the average.
         decay = ops.where(ops.equal(part, 0), decay, ops.ones_like(decay))
-        self._add(
-            (inputs, targets, sample_weight),
-            step,
-            first,
-            decay,
-            (1 - optimizer.factor_decay) / parts,
-        )
+        share = (1 - optimizer.factor_decay) / ops.cast(parts, dtype)
+        self._add(batch, step, first, decay, share)
 
     def average_program(self, inputs, targets, sample_weight, count, step):
         """Adds a batch to a plain average of `count` batches."""

@@ -7,6 +7,7 @@ import keras
 from tfwd import kfac
 from tfwd import models
 from tfwd.diagnostics import decay_scope
+from tfwd.training import accumulation
 from tfwd.training import carried as carried_lib
 from tfwd.training import curvature
 from tfwd.training import inputs
@@ -84,20 +85,25 @@ def build(settings, strategy, source, plan):
 
 def make_loop(settings, strategy, source, model, optimizer=None):
     """Returns the `Loop` of a model; without optimizer, for evaluation."""
-    scale = carried = None
+    scale = carried = accumulated = windows = None
     finds_scale = settings.loss_scale_factor is None
     if settings.dtype_policy == "mixed_float16" and finds_scale:
         with strategy.scope():
             scale = loss_scale_lib.DynamicLossScale()
     if len(model.outputs) > 1:
         carried = carried_lib.Carried(strategy, model, settings.batch_size)
+    if optimizer is not None and settings.accumulation_steps is not None:
+        windows = inputs.windows(settings, source)
+        with strategy.scope():
+            accumulated = accumulation.Accumulated(model.trainable_variables)
     finish = inputs.finisher(settings, source)
     step = step_lib.Step(
         model,
         optimizer,
         finish=finish,
-        curvature=curvature.of(strategy, optimizer, finish),
+        curvature=curvature.of(strategy, optimizer, finish, windows),
         loss_scale=scale,
         carried=carried,
+        accumulated=accumulated,
     )
-    return loop_lib.Loop(strategy, step, settings.jit_compile)
+    return loop_lib.Loop(strategy, step, settings.jit_compile, windows)

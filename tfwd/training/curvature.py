@@ -10,6 +10,7 @@ import contextlib
 import tensorflow as tf
 
 from tfwd import kfac
+from tfwd.kfac import schedule as schedule_lib
 from tfwd.kfac import tensorflow_backend
 from tfwd.models import dropout
 
@@ -40,12 +41,15 @@ class Work:
         strategy: The `tf.distribute.Strategy` that made the optimizer.
         optimizer: A built `kfac.KFAC`, attached to the model.
         finish: As in `step.Step`.
+        windows: `accumulation.Windows` where several steps make one update:
+            the factors see each of its steps, and its last one the inverses.
     """
 
-    def __init__(self, strategy, optimizer, finish):
+    def __init__(self, strategy, optimizer, finish, windows=None):
         self.strategy = strategy
         self.optimizer = optimizer
         self.finish = finish
+        self.windows = windows
         self._done = set()
         self._update = tf.function(self._update_factors, reduce_retracing=True)
         self._average = tf.function(
@@ -61,7 +65,13 @@ class Work:
 
     def plain_steps(self, step, limit):
         """Counts the steps from `step` on, up to `limit`, without work."""
-        return self.optimizer.schedule.idle_batches(step, limit)
+        schedule = self.optimizer.schedule
+        if not self.windows:
+            return schedule.idle_batches(step, limit)
+        for count in range(limit):
+            if self._due(schedule, step + count):
+                return count
+        return limit
 
     def backward(self):
         """The context of forward pass, gradients and `apply`."""
@@ -69,11 +79,24 @@ class Work:
 
     def before(self, step, batch):
         """Does what is due before the training step on `batch`."""
-        self._do(self.optimizer.schedule.before(step), batch)
+        schedule = self.optimizer.schedule
+        if not self.windows:
+            self._do(schedule.before(step), batch)
+            return
+        place = self.windows.at(step)
+        part = tf.constant(place.part), tf.constant(place.size)
+        self._do(self._due(schedule, step), batch, part)
 
     def after(self, step, batch):
         """Does what is due after the training step on `batch`."""
-        self._do(self.optimizer.schedule.after(step), batch)
+        # In windows the order is that of the algorithm, before the steps.
+        if not self.windows:
+            self._do(self.optimizer.schedule.after(step), batch)
+
+    def _due(self, schedule, step):
+        place = self.windows.at(step)
+        due = schedule.before(place.update)
+        return due if place.is_last else schedule_lib.Work(due.factors)
 
     @property
     def had_cold_start(self):
@@ -88,11 +111,11 @@ class Work:
         """Warns, once of each kind, of factors and steps that failed."""
         self.optimizer.warn_of_events()
 
-    def _do(self, work, batch):
+    def _do(self, work, batch, part=(None, None)):
         self._tell_rows(batch)
         if work.factors:
             with tensorflow_backend.full_precision():
-                self._update(batch)
+                self._update(batch, *part)
         if work.inverses:
             self.optimizer.update_inverses(work.inverses)
         if work:
@@ -103,10 +126,15 @@ class Work:
         with tensorflow_backend.full_precision():
             self._average(batch, tf.constant(count), tf.constant(step))
 
-    def _update_factors(self, batch):
+    def _update_factors(self, batch, part=None, parts=None):
         def on_replica(batch):
             with self._finished(batch) as (inputs, labels):
-                self.optimizer.update_factors(inputs, labels)
+                if part is None:
+                    self.optimizer.update_factors(inputs, labels)
+                else:
+                    self.optimizer.attachment.add_part(
+                        inputs, labels, None, part, parts
+                    )
 
         self.strategy.run(on_replica, (batch,))
 
@@ -138,8 +166,8 @@ class Work:
         return local[0].shape[0]
 
 
-def of(strategy, optimizer, finish=lambda batch, training: batch):
+def of(strategy, optimizer, finish=lambda batch, training: batch, windows=None):
     """Returns the `Work` or `NoWork` of an optimizer, or of none."""
     if isinstance(optimizer, kfac.KFAC):
-        return Work(strategy, optimizer, finish)
+        return Work(strategy, optimizer, finish, windows)
     return NoWork()

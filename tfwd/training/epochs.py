@@ -175,7 +175,7 @@ class Epochs:
             "elapsed_seconds": round(self._elapsed(), 3),
             **trained,
             **measured,
-            **_weights(job, progress.step),
+            **_weights(job, job.updates(progress.step)),
             "examples_per_second": speed,
         }
         loop_lib.check_finite(row, progress.step)
@@ -265,7 +265,7 @@ def _selected(row, job):
 
 
 def _weights(job, step):
-    """The columns that describe weights and their decay after `step`."""
+    """The columns that describe weights and their decay after that update."""
     variables = job.model.trainable_variables
     coefficient = _number(job.optimizer.weight_decay) * optimizer_lib.value_at(
         job.plan.weight_decay_factor, step

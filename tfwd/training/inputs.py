@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfwd import data
 from tfwd import models
+from tfwd.training import accumulation
 from tfwd.training import limits
 from tfwd.training import strategy as strategy_lib
 
@@ -75,6 +76,13 @@ def training_steps(settings, source):
     """Returns the training steps of an epoch, on TPUs of full batches."""
     return data.training_steps(
         source, settings.batch_size, drop_remainder=_drops(settings)
+    )
+
+
+def windows(settings, source):
+    """Returns the `accumulation.Windows` of the run."""
+    return accumulation.Windows(
+        training_steps(settings, source), settings.accumulation_steps or 1
     )
 
 

@@ -59,6 +59,10 @@ class Job:
         """Training steps in an epoch."""
         return inputs.training_steps(self.settings, self.source)
 
+    def updates(self, step):
+        """Returns how many updates have been made after `step` steps."""
+        return inputs.windows(self.settings, self.source).updates(step)
+
     @property
     def task(self):
         """Either "classification" or "language_model"."""
@@ -193,6 +197,7 @@ def _in_folder(folder, settings, previous, is_chief):
 def checkpoints_of(settings, folder, built, loop, is_chief=True):
     """Returns the `Checkpoints` of a built model in a folder."""
     scale = loop.replica_step.loss_scale
+    accumulated = loop.replica_step.accumulated
     return checkpoint.Checkpoints(
         folder,
         settings.keep_checkpoints,
@@ -200,6 +205,8 @@ def checkpoints_of(settings, folder, built, loop, is_chief=True):
             "model": built.model.variables,
             "optimizer": built.optimizer.variables,
             "loss_scale": scale.variables if scale else [],
+            # Not there for the other runs, as in earlier versions.
+            **({"accumulated": accumulated.variables} if accumulated else {}),
         },
         is_chief,
         {"model": settings.model, "optimizer": settings.optimizer},

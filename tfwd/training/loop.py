@@ -40,12 +40,15 @@ class Loop:
         strategy: The `tf.distribute.Strategy` that made model and optimizer.
         step: The `step.Step` of one replica.
         jit_compile: Whether XLA compiles the training step.
+        windows: `accumulation.Windows` of which each makes one update; None
+            where every step makes one.
     """
 
-    def __init__(self, strategy, step, jit_compile=False):
+    def __init__(self, strategy, step, jit_compile=False, windows=None):
         self.strategy = strategy
         self.replica_step = step
         self.curvature = step.curvature
+        self.windows = windows
         self._jit_compile = jit_compile
         self.retrace()
         self._evaluate = tf.function(self._evaluation_steps)
@@ -54,13 +57,15 @@ class Loop:
     def retrace(self):
         """Lets the next step be compiled anew, with constants as they are."""
         step = self.replica_step
-        self._train_step = (
-            tf.function(step.train, jit_compile=True)
-            if self._jit_compile
-            else step.train
+        self._train_step, self._open_step = (
+            tf.function(each, jit_compile=True) if self._jit_compile else each
+            for each in (step.train, step.accumulate)
         )
         self._train = tf.function(self._train_steps)
-        self._train_one = tf.function(self._global_step)
+        self._train_one = tf.function(self._closing_step)
+        self._open = tf.function(self._open_steps)
+        self._open_one = tf.function(self._opening_step)
+        self._train_all = tf.function(self._train_windows)
 
     def start_epoch(self):
         """Lets a text begin anew; does nothing for images."""
@@ -83,11 +88,13 @@ class Loop:
         start, traces = time.perf_counter(), self._traces()
         count = self.curvature.plain_steps(step, limit)
         if count:
-            count, sums, is_finite = self._train(iterator, tf.constant(count))
+            count, sums, is_finite = self._plain(iterator, step, count)
         else:
             batch = next(iterator)
             self.curvature.before(step, batch)
-            sums, is_finite = self._train_one(batch)
+            makes_update = not self.windows or self.windows.at(step).is_last
+            train = self._train_one if makes_update else self._open_one
+            sums, is_finite = train(batch)
             self.curvature.after(step, batch)
             count = tf.constant(1)
         loss, correct, predictions = map(float, sums.numpy())
@@ -161,20 +168,71 @@ class Loop:
     def _traces(self):
         return self.curvature.kinds_done + sum(
             each.experimental_get_tracing_count()
-            for each in (self._train, self._train_one)
+            for each in (
+                self._train,
+                self._train_one,
+                self._open,
+                self._open_one,
+                self._train_all,
+            )
+        )
+
+    def _plain(self, iterator, step, count):
+        """Takes up to `count` plain steps in one call."""
+        if not self.windows:
+            return self._train(iterator, tf.constant(count))
+        place = self.windows.at(step)
+        left = place.size - place.part
+        if count < left:
+            return self._open(iterator, tf.constant(count))
+        # Only the last window of an epoch has another size, and a call does
+        # not go beyond the epoch.
+        windows = count // left if place.part == 0 else 1
+        return self._train_all(
+            iterator, tf.constant(windows), tf.constant(left - 1)
         )
 
     def _train_steps(self, iterator, count):
+        return self._steps(self._closing_step, iterator, count)
+
+    def _open_steps(self, iterator, count):
+        return self._steps(self._opening_step, iterator, count)
+
+    def _steps(self, take, iterator, count):
         sums, is_finite = tf.zeros(3), tf.constant(True)
         steps = tf.constant(0)
         while is_finite and steps < count:
-            added, is_finite = self._global_step(next(iterator))
+            added, is_finite = take(next(iterator))
             sums += added
             steps += 1
         return steps, sums, is_finite
 
-    def _global_step(self, batch):
-        local = self.strategy.run(self._train_step, (batch,))
+    def _train_windows(self, iterator, count, opening):
+        """Takes `count` windows, each of `opening` steps and a closing one.
+
+        Loops all the way: the collectives of a step must not stand in a
+        condition.
+        """
+        sums, is_finite = tf.zeros(3), tf.constant(True)
+        steps, windows = tf.constant(0), tf.constant(0)
+        while is_finite and windows < count:
+            taken, added, is_finite = self._open_steps(iterator, opening)
+            steps, sums = steps + taken, sums + added
+            closing = tf.cast(is_finite, tf.int32)
+            taken, added, closed = self._train_steps(iterator, closing)
+            steps, sums = steps + taken, sums + added
+            is_finite = is_finite and closed
+            windows += 1
+        return steps, sums, is_finite
+
+    def _closing_step(self, batch):
+        return self._global_step(self._train_step, batch)
+
+    def _opening_step(self, batch):
+        return self._global_step(self._open_step, batch)
+
+    def _global_step(self, step, batch):
+        local = self.strategy.run(step, (batch,))
         loss, skipped, *sums = tf.unstack(
             self.strategy.reduce("SUM", local, axis=None)
         )

@@ -93,6 +93,16 @@ def check(settings):
             f"needs --optimizer=kfac, not --optimizer={settings.optimizer}",
             settings.cold_start,
         )
+    if (
+        settings.accumulation_steps is not None
+        and settings.update_order == "authors"
+    ):
+        rules.refuse(
+            "accumulation_steps",
+            "excludes --update_order=authors, where the last batch of an "
+            "update would meet other weights than the first",
+            settings.accumulation_steps,
+        )
     mode = settings.weight_decay_mode
     if mode is not None and mode not in cls.weight_decay_modes:
         rules.refuse(
@@ -134,7 +144,8 @@ def plan(settings, steps_per_epoch, learning_rate_factor=1.0):
 
     Args:
         settings: `Settings` that passed `check`.
-        steps_per_epoch: Training steps in one epoch.
+        steps_per_epoch: Training steps in one epoch. The schedules count the
+            updates, of which --accumulation_steps may make fewer.
         learning_rate_factor: Multiplies the learning rate of every step.
 
     Returns:
@@ -146,6 +157,9 @@ def plan(settings, steps_per_epoch, learning_rate_factor=1.0):
         rate = _default_learning_rate(cls)
     rate, decay = _scaled(settings, rate)
     _check_lengths(settings, steps_per_epoch)
+    updates_per_epoch = math.ceil(
+        steps_per_epoch / (settings.accumulation_steps or 1)
+    )
     arguments = {
         name: getattr(settings, name)
         for name in (*cls.hyperparameters, *_KERAS_ARGUMENTS)
@@ -157,8 +171,6 @@ def plan(settings, steps_per_epoch, learning_rate_factor=1.0):
     ):
         # The rate that schedule and warm-up multiply.
         arguments["initial_learning_rate"] = rate
-    if settings.accumulation_steps is not None:
-        arguments["gradient_accumulation_steps"] = settings.accumulation_steps
     if settings.weight_decay_mode is not None:
         arguments["weight_decay_mode"] = settings.weight_decay_mode
     rate *= learning_rate_factor
@@ -166,12 +178,12 @@ def plan(settings, steps_per_epoch, learning_rate_factor=1.0):
         cls,
         learning_rate=_warmed_up(
             settings,
-            _schedule(settings, settings.schedule, rate, steps_per_epoch),
-            steps_per_epoch,
+            _schedule(settings, settings.schedule, rate, updates_per_epoch),
+            updates_per_epoch,
         ),
         weight_decay=decay,
         weight_decay_factor=_schedule(
-            settings, settings.weight_decay_schedule, 1.0, steps_per_epoch
+            settings, settings.weight_decay_schedule, 1.0, updates_per_epoch
         ),
         arguments={
             **arguments,
@@ -236,7 +248,9 @@ def _check_lengths(settings, steps_per_epoch):
 
 def _scaled(settings, rate):
     decay = weight_decay(settings)
-    sizes = settings.batch_size, settings.base_batch_size
+    # Examples per update.
+    size = settings.batch_size * (settings.accumulation_steps or 1)
+    sizes = size, settings.base_batch_size
     if settings.scaling_rule == "lr":
         rate = scaling.linear_scaling(rate, *sizes)
     elif settings.scaling_rule == "sqrt_lr":

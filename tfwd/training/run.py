@@ -7,9 +7,11 @@ import keras
 
 import tfwd
 from tfwd import durable
+from tfwd.training import accumulation
 from tfwd.training import curves
 from tfwd.training import diagnostics
 from tfwd.training import epochs as epochs_lib
+from tfwd.training import inputs
 from tfwd.training import job as job_lib
 from tfwd.training import logs
 from tfwd.training import loop as loop_lib
@@ -148,7 +150,14 @@ def _describe(job):
                 speed,
                 job.built.registration,
             )
+            | {"accumulation": _accumulation(job)}
         ),
+    )
+
+
+def _accumulation(job):
+    return accumulation.description(
+        inputs.windows(job.settings, job.source), job.settings.batch_size
     )
 
 

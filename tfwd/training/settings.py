@@ -354,7 +354,10 @@ class Settings:
         None, "steps between overwriting weights by averages", at_least=1
     )
     accumulation_steps: int | None = _setting(
-        None, "steps whose gradients are averaged into one", at_least=2
+        None,
+        "steps whose examples make one update together; the last update of an "
+        "epoch may have fewer",
+        at_least=2,
     )
     loss_scale_factor: float | None = _setting(
         None,
@@ -400,7 +403,8 @@ class Settings:
     )
     scaling_rule: str = _setting(
         "none",
-        "scale by k = batch_size / base_batch_size: the learning rate by k "
+        "scale by k = batch_size * accumulation_steps / base_batch_size: the "
+        "learning rate by k "
         "(lr) or its root (sqrt_lr), or the weight decay by k",
         choices=("none", "lr", "sqrt_lr", "weight_decay"),
     )

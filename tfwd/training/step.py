@@ -6,6 +6,7 @@ weighted losses, and the optimizer sums the gradients over replicas. Nothing is
 averaged per replica, so uneven last batches weigh no more than they should.
 """
 
+import contextlib
 import typing
 
 import keras
@@ -34,6 +35,8 @@ class Step:
         curvature: `curvature.Work` or `NoWork`.
         loss_scale: A `DynamicLossScale`, or `None`.
         carried: A `carried.Carried`, or `None` for a model without states.
+        accumulated: An `accumulation.Accumulated` where several steps make
+            one update, or `None`.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Step:
         curvature=None,
         loss_scale=None,
         carried=None,
+        accumulated=None,
     ):
         self.model = model
         self.optimizer = optimizer
@@ -52,36 +56,68 @@ class Step:
         self.curvature = curvature
         self.loss_scale = loss_scale
         self.carried = carried
+        self.accumulated = accumulated
 
     def train(self, batch):
-        """Makes a training step.
+        """Makes a training step, and the update of its window.
 
         Returns:
-            float32 [5]: the loss; 1 if the optimizer skipped the step although
-            no loss scale was too large; sums of losses, correct answers and
-            predictions.
+            float32 [5]: the loss; 1 if the optimizer skipped the update
+            although no loss scale was too large; sums of losses, correct
+            answers and predictions.
         """
-        batch = self.finish(batch, True)
         variables = self.model.trainable_variables
-        with self.curvature.backward():
-            with tf.GradientTape() as tape, dropout.keyed(batch.keys):
-                forward = self.forward(batch)
-                scaled = self.optimizer.scale_loss(forward.loss)
-                if self.loss_scale:
-                    scaled = self.loss_scale.scaled(scaled)
-            gradients = tape.gradient(scaled, variables)
-            if self.loss_scale:
-                gradients = self.loss_scale.unscaled(gradients)
+        with self._backward():
+            forward, gradients = self._differentiated(batch)
+            if self.accumulated:
+                gradients = self.accumulated.closed(
+                    [tf.convert_to_tensor(each) for each in gradients],
+                    _over_replicas(forward.sums[2]),
+                    _replicas(),
+                )
             before = self._skipped_steps()
             self.optimizer.apply(gradients, variables)
             skipped = self._skipped_steps() > before
+        if self.loss_scale:
+            skipped = self.loss_scale.update(skipped)
+        return _report(forward, skipped)
+
+    def accumulate(self, batch):
+        """Makes a training step that leaves the update to a later one.
+
+        Returns:
+            As `train`; nothing is skipped.
+        """
+        forward, gradients = self._differentiated(batch)
+        self.accumulated.add(
+            self.optimizer.global_gradients(
+                gradients, self.model.trainable_variables
+            ),
+            _over_replicas(forward.sums[2]),
+        )
+        return _report(forward, tf.constant(0.0))
+
+    def _differentiated(self, batch):
+        """A `Forward` and the gradients, without the loss scale found."""
+        batch = self.finish(batch, True)
+        with tf.GradientTape() as tape, dropout.keyed(batch.keys):
+            forward = self.forward(batch)
+            scaled = self.optimizer.scale_loss(forward.loss)
+            if self.loss_scale:
+                scaled = self.loss_scale.scaled(scaled)
+        gradients = tape.gradient(scaled, self.model.trainable_variables)
+        if self.loss_scale:
+            gradients = self.loss_scale.unscaled(gradients)
         if self.carried:
             # Those before a loss that is no number show where it came from.
             self.carried.update(forward.states, tf.math.is_finite(forward.loss))
-        if self.loss_scale:
-            skipped = self.loss_scale.update(skipped)
-        head = tf.stack([forward.loss, tf.cast(skipped, tf.float32)])
-        return tf.concat([head, forward.sums], 0)
+        return forward, gradients
+
+    def _backward(self):
+        # A sum of gradients is preconditioned as a whole.
+        if self.accumulated:
+            return contextlib.nullcontext()
+        return self.curvature.backward()
 
     def evaluate(self, batch):
         """Returns sums of losses, correct answers and predictions, float32."""
@@ -134,3 +170,19 @@ class Step:
         if states is None:
             states = self.carried.values()
         return [batch.inputs, *states]
+
+
+def _report(forward, skipped):
+    head = tf.stack([forward.loss, tf.cast(skipped, tf.float32)])
+    return tf.concat([head, forward.sums], 0)
+
+
+def _replicas():
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def _over_replicas(value):
+    """The sum over all replicas, in replica context."""
+    if _replicas() == 1:
+        return value
+    return tf.distribute.get_replica_context().all_reduce("SUM", value)

@@ -94,8 +94,7 @@ def test_keras_arguments_arrive():
         ema_overwrite_frequency=7,
         loss_scale_factor=8.0,
     )
-    config = planned(**given, accumulation_steps=3).create().get_config()
-    assert config["gradient_accumulation_steps"] == 3
+    config = planned(**given).create().get_config()
     assert {name: config[name] for name in given} == given
 
 
@@ -189,6 +188,34 @@ def test_scaling_rules_scale_by_the_batch_ratio():
         "sqrt_lr": (0.2, 1e-4),
         "weight_decay": (0.1, 4e-4),
     }
+
+
+def test_scaling_rules_scale_by_the_examples_of_an_update():
+    whole, parts = (
+        planned(learning_rate=0.1, scaling_rule="lr", **sizes)
+        for sizes in (
+            {"batch_size": 1024},
+            {"batch_size": 128, "accumulation_steps": 8},
+        )
+    )
+    assert whole.learning_rate == parts.learning_rate == pytest.approx(0.8)
+
+
+def test_schedules_count_updates():
+    # 49 updates of 391 steps.
+    plan = planned(
+        steps_per_epoch=391,
+        learning_rate=1.0,
+        schedule="step",
+        decay_epochs=(1,),
+        warmup_epochs=0.5,
+        accumulation_steps=8,
+    )
+    assert values(plan.learning_rate, (12, 49, 50)) == pytest.approx(
+        # round(24.5) = 24 updates of warm-up.
+        [0.5, 1.0, 0.1],
+        rel=1e-6,
+    )
 
 
 def test_step_schedule_drops_with_the_first_step_of_the_epoch():
