@@ -6,7 +6,6 @@ the data of its flags. Prints a table and the generalization gap.
 
 import dataclasses
 import pathlib
-import sys
 
 from tfwd.training import choices
 from tfwd.training import command
@@ -109,4 +108,4 @@ def _check_output(path):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    command.run(main)

@@ -1,7 +1,5 @@
 """Trains or evaluates a model: `python -m tfwd.train --help`."""
 
-import sys
-
 from tfwd.training import command
 from tfwd.training import flagfile
 from tfwd.training import usage
@@ -31,4 +29,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    command.run(main)

@@ -1,10 +1,26 @@
 """What the binaries share: TensorFlow, loaded late, and lines for errors."""
 
+import signal
 import sys
 import warnings
 
 from tfwd.training import quiet
 from tfwd.training import usage
+
+
+def run(main):
+    """Ends the program with the exit code of a binary's `main`.
+
+    Ctrl-C, where it is no request to save, ends it as the system does, without
+    the traceback of a KeyboardInterrupt.
+
+    Args:
+        main: A function of the arguments without the program's name.
+    """
+    # Not where it is ignored, as under nohup with &.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(main(sys.argv[1:]))
 
 
 def begin():

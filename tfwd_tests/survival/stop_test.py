@@ -1,12 +1,16 @@
 """Signals, full disks, and workers that die or hang."""
 
 import os
+import pathlib
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 
+from tfwd_tests import launching
 from tfwd_tests.training import processes
 from tfwd_tests.training import runs
 
@@ -58,6 +62,26 @@ def test_run_that_is_stopped_goes_on_with_two_devices(
         for each in ("one", "two")
     ]
     np.testing.assert_allclose(*losses, atol=1e-5)
+
+
+@pytest.mark.parametrize("binary", ["tfwd.train", "tfwd.diagnose"])
+def test_ctrl_c_while_it_starts_is_no_traceback(tmp_path, binary):
+    flags = ["--model_file=none.keras", "--dataset=digits"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", binary, *(flags if "diag" in binary else [])],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(launching.ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    maps = pathlib.Path(f"/proc/{process.pid}/maps")
+    while "tensorflow" not in maps.read_text():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate()
+    assert (process.returncode, error) == (-signal.SIGINT, "")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_full_disk_is_a_message_and_leaves_the_last_checkpoint(tmp_path):
