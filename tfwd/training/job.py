@@ -222,17 +222,17 @@ def _stored(settings, folder):
     if folder.is_complete:
         return None
     place = folder.path / "checkpoints"
-    problem = None
-    try:
-        # What is in a folder that is no run's yet may be another's by now.
-        found = stored_lib.read_newest(place) if folder.is_begun else None
-    except OSError as error:
-        found, problem = None, f"{place}: {error.strerror}"
-    except stored_lib.UnreadableError as error:
-        found, problem = None, error
-    if found is None and problem is None:
+    found = problem = None
+    # What is in a folder that is no run's yet may be another's by now.
+    if folder.is_begun:
+        try:
+            found = stored_lib.read_newest(place)
+        except OSError as error:
+            problem = f"{place}: {error.strerror}"
+        except stored_lib.UnreadableError as error:
+            problem = error
         results = folder.results()
-        if results:
+        if found is None and problem is None and results:
             problem = f"there is none beside {', '.join(results)}"
     if problem is not None:
         rules.refuse(
