@@ -15,6 +15,8 @@ FILE_FORMAT = "tfrecord"
 # The only place of the classes of features; none of them is imported.
 KNOWN_CLASSES = "tensorflow_datasets.core.features."
 MOST_CLASSES = 2**20
+# Of a side of an image; that of a JPEG, the largest of its header.
+LARGEST_SIDE = 2**16 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +110,8 @@ def features(content: dict, channels: int) -> Features:
     whole = _content(content, "it", "FeaturesDict", "featuresDict")
     parts = _object(whole.get("features", whole), "its `features`")
     for key, feature in parts.items():
-        _class_of(_object(feature, f"its `{key}`"), f"its `{key}`")
+        what = f"its `{key[:60]}`"
+        _class_of(_object(feature, what), what)
     image = _content(parts.get("image"), "its `image`", "Image", "image")
     label = _content(
         parts.get("label"), "its `label`", "ClassLabel", "classLabel"
@@ -157,7 +160,7 @@ def integer(value: object, what: str) -> int:
 
 def _split(split, dataset):
     name = split.get("name")
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not 1 <= len(name) <= 60:
         raise ValueError(f"the name of a split is {_shown(name)}")
     what = f"the shard lengths of its split {name}"
     lengths = tuple(
@@ -190,7 +193,8 @@ def _file(template, dataset, split, number, count):
     ):
         file = file.replace(f"{{{variable}}}", value)
     parts = file.split("/")
-    if "{" in file or "\0" in file or not parts[0] or ".." in parts:
+    is_inside = parts[0] and ".." not in parts
+    if "{" in file or not file.isprintable() or not is_inside:
         raise ValueError(
             f"a filepathTemplate is {_shown(template)}, which names no file "
             "of this folder"
@@ -203,7 +207,7 @@ def _content(feature, what, kind, field):
     feature = _object(feature, what)
     found = _class_of(feature, what)
     if found.rpartition(".")[2] != kind:
-        raise ValueError(f"{what} is a {found}, not a {kind}")
+        raise ValueError(f"{what} is a {found[:99]}, not a {kind}")
     content = feature.get(field, feature.get("content"))
     if isinstance(content, str):
         content = parsed(content.encode())
@@ -222,7 +226,13 @@ def _class_of(feature, what):
 
 def _size(value):
     size = -1 if value is None else integer(value, "a size of its `image`")
-    return None if size < 0 else size
+    if size < 0:
+        return None
+    if not 1 <= size <= LARGEST_SIDE:
+        raise ValueError(
+            f"a size of its `image` is {size}, not 1 to {LARGEST_SIDE}"
+        )
+    return size
 
 
 def _object(value, what):

@@ -79,6 +79,7 @@ def set_at(content, path, value):
         (["splits", 0], "train", "its `splits` is 'train', not a JSON object"),
         (["splits", 0, "name"], ..., "the name of a split is None"),
         (["splits", 0, "name"], 5, "the name of a split is 5"),
+        (["splits", 0, "name"], "x" * 10**6, "the name of a split is 'xxx"),
         (["splits", 0, "shardLengths"], ..., "split train is None, not a list"),
         (["splits", 0, "shardLengths"], [], "split train are ()"),
         (["splits", 0, "shardLengths"], [0, 0], "split train are (0, 0)"),
@@ -91,6 +92,7 @@ def set_at(content, path, value):
         (["splits", 0, "filepathTemplate"], "/etc/passwd", "names no file of"),
         (["splits", 0, "filepathTemplate"], "{HOME}", "names no file of"),
         (["splits", 0, "filepathTemplate"], "a\0b", "names no file of"),
+        (["splits", 0, "filepathTemplate"], "a\ud800", "names no file of"),
         (["splits", 0, "filepathTemplate"], 7, "is 7, not a string"),
     ],
 )
@@ -126,6 +128,12 @@ LABEL = ["featuresDict", "features", "label"]
             ["28", "28"],
             "is (28, 28), not (height, width, 1)",
         ),
+        (
+            [*IMAGE, "image", "shape", "dimensions"],
+            ["9" * 20, "28", "1"],
+            f"is {'9' * 20}, not 1 to 65535",
+        ),
+        ([*IMAGE[:2], "x" * 10**6], 5, "its `xxx"),
         ([*IMAGE, "image", "dtype"], "float32", "is of 'float32', not uint8"),
         ([*LABEL, "classLabel", "numClasses"], ..., "is None, not an integer"),
         ([*LABEL, "classLabel", "numClasses"], "0", "has 0 classes, not 1 to"),
