@@ -29,6 +29,7 @@ _MAY_DIFFER = (
     "virtual_cpus",
     "data_dir",
     "tensorboard",
+    "log_every",
     "diagnostics",
     "diagnostics_every",
     "diagnostics_examples",

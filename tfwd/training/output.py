@@ -14,6 +14,7 @@ NAMES = (
     FLAGS,
     "run.json",
     "metrics.csv",
+    "steps.csv",
     "curves.png",
     "diagnostics.csv",
     "mechanisms.png",
