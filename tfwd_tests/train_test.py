@@ -295,6 +295,6 @@ def test_divergence_in_the_first_epoch_leaves_the_initial_weights(capsys):
 
 def test_names_of_a_run_are_all_its_files():
     arguments = ["--output_dir=a", "--tensorboard", "--epochs=1"]
-    arguments += ["--diagnostics=effective_learning_rate"]
+    arguments += ["--diagnostics=effective_learning_rate", "--log_every=1"]
     assert train.main([*QUICK, *arguments]) == 0
     assert files("a") | {"last.keras"} == set(output.NAMES)

@@ -1,5 +1,6 @@
 """What the binaries share: TensorFlow, loaded late, and lines for errors."""
 
+import contextlib
 import signal
 import sys
 import warnings
@@ -34,8 +35,9 @@ def load_tensorflow():
     Raises:
         UsageError: Keras' backend is another one.
     """
-    quiet.import_tensorflow()
-    import keras
+    with _hidden("matplotlib"):
+        quiet.import_tensorflow()
+        import keras
 
     name = keras.backend.backend()
     if name != "tensorflow":
@@ -43,6 +45,22 @@ def load_tensorflow():
             "`KERAS_BACKEND` must be tensorflow for training. "
             f"Received: KERAS_BACKEND={name}"
         )
+
+
+@contextlib.contextmanager
+def _hidden(name):
+    """Lets a package not be found, nor be waited for.
+
+    Keras imports matplotlib, if it is there, for galleries of its own.
+    """
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def refuse(error):

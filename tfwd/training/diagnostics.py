@@ -6,7 +6,6 @@ from tfwd import data
 from tfwd import durable
 from tfwd.data import pipeline
 from tfwd.diagnostics import mechanisms
-from tfwd.diagnostics import pictures
 from tfwd.diagnostics import table
 from tfwd.diagnostics import tensorflow_summaries
 from tfwd.training import rules
@@ -148,6 +147,9 @@ def draw(folder, title):
     """Draws mechanisms.png of a folder's diagnostics.csv, if it has any."""
     rows = table.read(folder / CSV) if (folder / CSV).exists() else []
     if rows:
+        # Slow to import, and of no use before.
+        from tfwd.diagnostics import pictures
+
         durable.replace(
             folder / PICTURE,
             lambda partial: pictures.draw(rows, title, partial),

@@ -30,17 +30,19 @@ class Epochs:
     Args:
         job: A `Job`.
         writers: What gets a row per epoch.
+        step_writers: What gets one per `--log_every` steps.
         stop: A `signals.StopRequest`.
         watchdog: A `watchdog.Watchdog`.
     """
 
-    def __init__(self, job, writers, stop, watchdog):
+    def __init__(self, job, writers, step_writers, stop, watchdog):
         self.job = job
         self.loop = job.loop
         self.progress = job.progress
         self.stopped = False
         self._has_told_pace = False
         self._writers = writers
+        self._step_writers = step_writers
         self._stop = stop
         self._watchdog = watchdog
         self._agreement = agreement.Agreement(job.strategy)
@@ -124,6 +126,7 @@ class Epochs:
                 self.job.settings.steps_per_loop,
                 steps - progress.step_in_epoch,
                 self._every.limit(progress.step) or steps,
+                self._steps_to_log() or steps,
             )
             done = self.loop.advance(iterator, progress.step, limit)
             self._watchdog.beat()
@@ -131,6 +134,7 @@ class Epochs:
             if not done.is_finite:
                 raise loop_lib.NonFiniteError(self._what_is_not_finite())
             bar(progress.step_in_epoch, self._means())
+            self._log_steps()
             self.stopped, is_due = self._agreement.any(
                 self._stop.number is not None,
                 self._every.due(progress.step, time.monotonic()),
@@ -141,6 +145,34 @@ class Epochs:
                     {"weight_norm": _weight_norm(self.job)}, progress.step
                 )
                 self._save()
+
+    def _steps_to_log(self):
+        every = self.job.settings.log_every
+        return every and every - self.progress.step % every
+
+    def _log_steps(self):
+        """Writes a row of steps.csv after every `--log_every` steps."""
+        job, progress = self.job, self.progress
+        every = job.settings.log_every
+        if not every or progress.step % every:
+            return
+        means = measures.of_predictions(
+            "train",
+            progress.logged_loss / progress.logged_examples,
+            progress.logged_correct / progress.logged_examples,
+            job.task,
+        )
+        row = {
+            "step": progress.step,
+            "epoch": progress.epoch + 1,
+            "learning_rate": optimizer_lib.value_at(
+                job.plan.learning_rate, progress.step
+            ),
+            **means,
+        }
+        progress.finish_step_row()
+        for writer in self._step_writers:
+            writer.append(row)
 
     def _steady_seconds(self, seconds):
         """Those of the epoch's steps, without the calls that compiled."""

@@ -30,6 +30,7 @@ MAY_DIFFER = (
     "virtual_cpus",
     "data_dir",
     "tensorboard",
+    "log_every",
     "diagnostics",
     "diagnostics_every",
     "diagnostics_examples",

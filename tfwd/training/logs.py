@@ -31,6 +31,15 @@ COLUMNS = (
 )
 
 
+STEP_COLUMNS = (
+    "step",
+    "epoch",
+    "learning_rate",
+    "train_loss",
+    "train_accuracy",
+)
+
+
 def columns(task):
     """The columns of metrics.csv for a task of `tfwd.models`."""
     if task != "language_model":
@@ -38,8 +47,15 @@ def columns(task):
     return (*COLUMNS, *(f"{split}_perplexity" for split in _SPLITS))
 
 
+def step_columns(task):
+    """The columns of steps.csv for a task of `tfwd.models`."""
+    if task != "language_model":
+        return STEP_COLUMNS
+    return (*STEP_COLUMNS, "train_perplexity")
+
+
 class MetricsFile:
-    """A CSV file that gets one row per epoch, on disk at once.
+    """A CSV file that gets a row per epoch, or so many steps, on disk at once.
 
     Floats are written with all their digits, so that equal runs give equal
     bytes; a value that does not exist (no validation split) is left empty.

@@ -18,6 +18,7 @@ NAMES = (
     FLAGS,
     "run.json",
     "metrics.csv",
+    "steps.csv",
     "curves.png",
     "diagnostics.csv",
     "mechanisms.png",

@@ -24,6 +24,10 @@ class Progress:
         best: The best value so far of what best.keras is chosen by.
         best_epoch: The epoch of `best`.
         rows: Rows of metrics.csv.
+        step_rows: Rows of steps.csv.
+        logged_loss: Sum of the losses since the last of these rows.
+        logged_correct: How many examples were classified correctly since then.
+        logged_examples: How many they are.
         overshot: Whether the overshooting of a step was reported.
         restores: How often a loss that is not finite led to a restore, each of
             which halves the learning rate.
@@ -41,6 +45,10 @@ class Progress:
     best: float | None = None
     best_epoch: int | None = None
     rows: int = 0
+    step_rows: int = 0
+    logged_loss: float = 0.0
+    logged_correct: float = 0.0
+    logged_examples: float = 0.0
     overshot: bool = False
     restores: int = 0
 
@@ -51,9 +59,17 @@ class Progress:
         self.loss += done.loss
         self.correct += done.correct
         self.examples += done.predictions
+        self.logged_loss += done.loss
+        self.logged_correct += done.correct
+        self.logged_examples += done.predictions
         if done.seconds is not None:
             self.timed_seconds += done.seconds
             self.timed_examples += done.predictions
+
+    def finish_step_row(self):
+        """Begins the sums of the next row of steps.csv."""
+        self.step_rows += 1
+        self.logged_loss = self.logged_correct = self.logged_examples = 0.0
 
     def finish_epoch(self, value, more_is_better):
         """Ends an epoch that has a row, and starts the next.

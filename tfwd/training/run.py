@@ -8,7 +8,6 @@ import keras
 import tfwd
 from tfwd import durable
 from tfwd.training import accumulation
-from tfwd.training import curves
 from tfwd.training import diagnostics
 from tfwd.training import epochs as epochs_lib
 from tfwd.training import inputs
@@ -90,8 +89,14 @@ def evaluate(loop, evaluation, task):
 
 def _train_once(job, stop, watchdog):
     with contextlib.ExitStack() as opened:
-        writers = _open(job, opened) if job.is_chief else []
-        epochs = epochs_lib.Epochs(job, writers, stop, watchdog)
+        writers = step_writers = ()
+        if job.is_chief:
+            _describe(job)
+            writers = _open(job, opened)
+            step_writers = _open_steps(job, opened)
+            if job.diagnostics:
+                _open_diagnostics(job, opened)
+        epochs = epochs_lib.Epochs(job, writers, step_writers, stop, watchdog)
         try:
             epochs.run()
         finally:
@@ -103,30 +108,59 @@ def _train_once(job, stop, watchdog):
 
 def _open(job, opened):
     """What gets a row per epoch; an `ExitStack` will close it."""
-    path, progress = job.folder.path, job.progress
-    _describe(job)
+    progress = job.progress
     file = logs.MetricsFile(
-        path / "metrics.csv",
+        job.folder.path / "metrics.csv",
         logs.columns(job.task),
         progress.rows,
         progress.step,
     )
     progress.rows = file.rows
-    writers = [opened.enter_context(contextlib.closing(file))]
-    boards = path / "tensorboard" if job.settings.tensorboard else None
-    if boards:
-        board = logs.TensorBoard(boards / "metrics", _first_step(progress))
-        writers.append(opened.enter_context(contextlib.closing(board)))
-    if job.diagnostics:
-        job.diagnostics.open(
-            path,
-            # Before the first step nothing that is there stands.
-            progress.epoch if progress.step else None,
-            boards and boards / "diagnostics",
-            _first_step(progress),
-        )
-        opened.callback(job.diagnostics.close)
-    return writers
+    return [
+        opened.enter_context(contextlib.closing(file)),
+        *_open_board(job, opened, "metrics", _first_step(progress)),
+    ]
+
+
+def _open_steps(job, opened):
+    """What gets a row per `--log_every` steps."""
+    progress = job.progress
+    if not job.settings.log_every:
+        return []
+    file = logs.MetricsFile(
+        job.folder.path / "steps.csv",
+        logs.step_columns(job.task),
+        progress.step_rows,
+        progress.step,
+    )
+    progress.step_rows = file.rows
+    return [
+        opened.enter_context(contextlib.closing(file)),
+        *_open_board(job, opened, "steps", progress.step + 1),
+    ]
+
+
+def _open_board(job, opened, name, first_step):
+    """TensorBoard's writer in a list, or none in an empty one."""
+    if not job.settings.tensorboard:
+        return []
+    folder = job.folder.path / "tensorboard" / name
+    board = logs.TensorBoard(folder, first_step)
+    return [opened.enter_context(contextlib.closing(board))]
+
+
+def _open_diagnostics(job, opened):
+    path, progress = job.folder.path, job.progress
+    job.diagnostics.open(
+        path,
+        # Before the first step nothing that is there stands.
+        progress.epoch if progress.step else None,
+        path / "tensorboard" / "diagnostics"
+        if job.settings.tensorboard
+        else None,
+        _first_step(progress),
+    )
+    opened.callback(job.diagnostics.close)
 
 
 def _first_step(progress):
@@ -245,6 +279,9 @@ def _draw_curves(path, title):
         return
     rows = logs.read(path / "metrics.csv")
     if rows:
+        # Slow to import, and of no use before.
+        from tfwd.training import curves
+
         durable.replace(
             path / "curves.png",
             lambda partial: curves.draw(rows, title, partial),

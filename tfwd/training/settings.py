@@ -156,7 +156,13 @@ class Settings:
     tensorboard: bool = _setting(
         False,
         "write TensorBoard summaries to tensorboard/metrics and "
-        "tensorboard/diagnostics",
+        "tensorboard/diagnostics, the rows of --log_every to tensorboard/steps",
+    )
+    log_every: int = _setting(
+        0,
+        "steps between rows of steps.csv, which have the mean training loss "
+        "since the row before; 0: no such file",
+        at_least=0,
     )
 
     strategy: str = _setting(

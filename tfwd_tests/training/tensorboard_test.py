@@ -18,7 +18,7 @@ from tfwd_tests.training import crashes
 RUN = [
     *("--hidden_units=4", "--hidden_layers=1", "--train_fraction=0.05"),
     *("--batch_size=32", "--epochs=3", "--tensorboard", "--output_dir=a"),
-    "--diagnostics=effective_learning_rate",
+    *("--diagnostics=effective_learning_rate", "--log_every=2"),
 ]
 OWN = plugin_event_accumulator.EventAccumulator
 BOARDS = pathlib.Path("a/tensorboard")
@@ -59,9 +59,10 @@ class Reader:
 
 def seen_at_checkpoints(monkeypatch, *kind):
     """Lists of the steps that readers see whenever a checkpoint is saved."""
-    seen = {name: [] for name in ("metrics", "diagnostics")}
+    seen = {name: [] for name in ("metrics", "diagnostics", "steps")}
     readers = {name: Reader(BOARDS / name, *kind) for name in seen}
-    tags = {"metrics": "train_loss", "diagnostics": "weight_norm/logits"}
+    tags = dict.fromkeys(seen, "train_loss")
+    tags["diagnostics"] = "weight_norm/logits"
     save = checkpoint.Checkpoints.save
 
     def saving(*arguments):
@@ -81,9 +82,13 @@ def check_all_rows(readers):
         assert readers["metrics"].points(column) == pytest.approx(
             expected, rel=1e-6
         )
-    rows = [
-        r for r in table.read("a/diagnostics.csv") if r["layer"] == "logits"
-    ]
+    rows = logs.read(pathlib.Path("a/steps.csv"))
+    assert len(rows) == 4
+    assert readers["steps"].points("train_loss") == pytest.approx(
+        {row["step"]: row["train_loss"] for row in rows}, rel=1e-6
+    )
+    rows = table.read("a/diagnostics.csv")
+    rows = [row for row in rows if row["layer"] == "logits"]
     assert len(rows) == 4
     assert readers["diagnostics"].points("weight_norm/logits") == pytest.approx(
         {row["step"]: row["weight_norm"] for row in rows}, rel=1e-6
@@ -96,6 +101,7 @@ def test_reader_sees_each_epoch_when_it_has_ended(monkeypatch):
     # At the start, and at the end of each epoch.
     assert seen["metrics"] == [[], [3], [3, 6], [3, 6, 9]]
     assert seen["diagnostics"] == [[0], [0, 3], [0, 3, 6], [0, 3, 6, 9]]
+    assert seen["steps"] == [[], [2], [2, 4, 6], [2, 4, 6, 8]]
     check_all_rows(readers)
 
 
@@ -174,7 +180,7 @@ def test_files_are_closed_at_the_end(monkeypatch, fault):
             train.main(RUN)
     else:
         assert train.main(RUN) == 0
-    assert len(opened) == 2
+    assert len(opened) == 3
     assert set(map(id, opened)) == set(map(id, closed))
 
 
