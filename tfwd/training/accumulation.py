@@ -72,10 +72,6 @@ class Windows:
         size = min(self.length, self.steps_per_epoch - window * self.length)
         return Place(epoch * self.per_epoch + window, part, size)
 
-    def updates(self, step):
-        """Returns how many updates have been made after `step` steps."""
-        return self.at(step).update
-
 
 class Accumulated:
     """What a window has summed up; every replica holds the sum over all.

@@ -166,7 +166,7 @@ class Epochs:
             "step": progress.step,
             "epoch": progress.epoch + 1,
             "learning_rate": optimizer_lib.value_at(
-                job.plan.learning_rate, progress.step
+                job.plan.learning_rate, job.update_of(progress.step)
             ),
             **means,
         }
@@ -207,7 +207,7 @@ class Epochs:
             "elapsed_seconds": round(self._elapsed(), 3),
             **trained,
             **measured,
-            **_weights(job, job.updates(progress.step)),
+            **_weights(job, job.update_of(progress.step)),
             "examples_per_second": speed,
         }
         loop_lib.check_finite(row, progress.step)
@@ -296,14 +296,14 @@ def _selected(row, job):
     return row[name], more_is_better
 
 
-def _weights(job, step):
-    """The columns that describe weights and their decay after that update."""
+def _weights(job, update):
+    """The columns that describe weights and their decay after an update."""
     variables = job.model.trainable_variables
     coefficient = _number(job.optimizer.weight_decay) * optimizer_lib.value_at(
-        job.plan.weight_decay_factor, step
+        job.plan.weight_decay_factor, update
     )
     return {
-        "learning_rate": optimizer_lib.value_at(job.plan.learning_rate, step),
+        "learning_rate": optimizer_lib.value_at(job.plan.learning_rate, update),
         "effective_weight_decay": _number(job.optimizer.effective_weight_decay),
         "penalty": measures.penalty(
             variables,

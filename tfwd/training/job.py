@@ -59,9 +59,10 @@ class Job:
         """Training steps in an epoch."""
         return inputs.training_steps(self.settings, self.source)
 
-    def updates(self, step):
-        """Returns how many updates have been made after `step` steps."""
-        return inputs.windows(self.settings, self.source).updates(step)
+    def update_of(self, step):
+        """Returns the update, from 1, that training step `step` is part of."""
+        windows = inputs.windows(self.settings, self.source)
+        return windows.at(step - 1).update + 1
 
     @property
     def task(self):

@@ -25,8 +25,7 @@ def text(job, input_speed):
         "Devices": _devices(job),
         "Optimizer": _optimizer(job),
         "Weight decay": _decay(job.optimizer),
-        "Steps": f"{job.steps_per_epoch:,} in each of {job.settings.epochs:,} "
-        f"epochs, of {job.settings.batch_size:,} {_unit(job)}",
+        "Steps": _steps(job),
         "Input pipeline": f"{input_speed:,.0f} examples/s by itself",
     }
     return "\n".join(f"{name + ':':15} {each}" for name, each in rows.items())
@@ -67,7 +66,8 @@ def _devices(job):
 def _optimizer(job):
     rate = optimizer_lib.value_at(job.plan.learning_rate, 1)
     last = optimizer_lib.value_at(
-        job.plan.learning_rate, job.settings.epochs * job.steps_per_epoch
+        job.plan.learning_rate,
+        job.update_of(job.settings.epochs * job.steps_per_epoch),
     )
     change = f" at first, {last:.3g} at last" if last != rate else ""
     return f"{job.settings.optimizer}, learning rate {rate:.3g}{change}"
@@ -85,6 +85,17 @@ def _decay(optimizer):
     if scaled:
         parts.append(f"{scaled} of them by a multiple")
     return ", ".join(parts)
+
+
+def _steps(job):
+    text = (
+        f"{job.steps_per_epoch:,} in each of {job.settings.epochs:,} epochs, "
+        f"of {job.settings.batch_size:,} {_unit(job)}"
+    )
+    if job.settings.accumulation_steps is not None:
+        updates = job.update_of(job.steps_per_epoch)
+        text += f"; {updates:,} updates in each epoch"
+    return text
 
 
 def _examples(job):

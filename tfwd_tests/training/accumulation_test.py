@@ -31,7 +31,7 @@ def test_windows_end_with_the_epoch():
     ]
     closing = [step for step in range(10) if places[step].is_last]
     assert closing == [1, 3, 4, 6, 8, 9]
-    assert [windows.updates(step) for step in (0, 1, 2, 4, 5, 6, 7, 10)] == (
+    assert [windows.at(step).update for step in (0, 1, 2, 4, 5, 6, 7, 10)] == (
         [0, 0, 1, 2, 3, 3, 4, 6]
     )
 

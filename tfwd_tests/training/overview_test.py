@@ -1,6 +1,7 @@
 """What a run says before it starts, in between, and of its table."""
 
 import datetime
+import math
 
 import pytest
 
@@ -46,6 +47,15 @@ def test_overview_has_the_numbers_of_the_run():
     assert found["Weight decay"] == "0.0005 (stable), on 4 of 4 variables"
     assert found["Steps"] == "3 in each of 2 epochs, of 64 examples"
     assert found["Input pipeline"] == "1,234 examples/s by itself"
+
+
+def test_overview_counts_the_updates_of_accumulated_steps():
+    # Of 3 steps, the updates of 2 and of the 1 that is left; a cosine's last
+    # of 4 updates in all is at 3/4 of its way.
+    found = lines("--accumulation_steps=2", "--epochs=2", "--schedule=cosine")
+    assert found["Steps"].endswith("64 examples; 2 updates in each epoch")
+    last = 0.001 * (1 + math.cos(math.pi * 3 / 4)) / 2
+    assert found["Optimizer"].endswith(f"0.001 at first, {last:.3g} at last")
 
 
 def test_overview_says_what_decays_and_how_the_rates_change():
