@@ -64,12 +64,8 @@ def explained(serialized: bytes, features: description.Features, decode) -> str:
     except message.DecodeError:
         return "it is no tf.train.Example"
     found = example.features.feature
-    images, labels = (
-        found[key].bytes_list.value
-        if kind == tf.string
-        else found[key].int64_list.value
-        for key, kind in (("image", tf.string), ("label", tf.int64))
-    )
+    images = found["image"].bytes_list.value
+    labels = found["label"].int64_list.value
     for key, values in (("image", images), ("label", labels)):
         if len(values) != 1:
             return f"it has {len(values)} values of the feature `{key}`, not 1"
@@ -79,5 +75,7 @@ def explained(serialized: bytes, features: description.Features, decode) -> str:
     try:
         decode(tf.constant(images[0]))
     except tf.errors.OpError as error:
-        return f"its image cannot be decoded ({folder_lib.reason_of(error)})"
+        # The size is not that of the image where `jpeg` has put in another.
+        reason = folder_lib.reason_of(error).partition(", size ")[0]
+        return f"its image cannot be decoded ({reason})"
     return "it cannot be read"
