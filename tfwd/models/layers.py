@@ -49,12 +49,21 @@ class Layers:
             x: Images [batch, height, width, channels].
             filters: Number of output channels.
             size: Side of the window.
-            name: Of the layer; its padding is `<name>_pad`.
+            name: Of the layer; its padding is `<name>_pad`, and what drops
+                the pixels that a window of one leaves out `<name>_subsample`.
             strides: Of the window, in both directions; the result has
                 ceil(side / strides) rows and columns.
             use_bias: Whether PyTorch's form of the model has a bias here.
         """
         padding = "same"
+        if strides > 1 and size == 1:
+            # The same numbers as with strides. oneDNN's gradient of a strided
+            # 1x1 kernel (`jit_1x1:avx512_core`, in TensorFlow 2.21) writes
+            # past its memory where there are fewer than 16 input channels.
+            x = keras.layers.AveragePooling2D(
+                1, strides, name=f"{name}_subsample"
+            )(x)
+            strides = 1
         if strides > 1 and self.convention.symmetric_padding:
             padding = "valid"
             if size > 1:

@@ -53,7 +53,8 @@ def build(
     """A stem, stages of residual blocks, the average over pixels, then Dense.
 
     The first block of every stage but the first has stride 2. The shortcut is
-    the identity, or a normalized 1x1 convolution where the shape changes.
+    the identity, or a normalized 1x1 convolution where the shape changes, of
+    every second pixel where the stride is 2.
 
     Trainable parameters: ResNet32 at width 4 has 7,422,986 with 10 and
     7,446,116 with 100 classes (Zhang et al. 2019); ResNet18 11,173,962 with

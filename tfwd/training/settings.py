@@ -103,7 +103,9 @@ class Settings:
 
     model: str = _setting("mlp", "model", choices=choices.MODELS, group="Model")
     width: float = _setting(
-        1.0, "multiplies channels and hidden units", above=0
+        1.0,
+        "multiplies channels and hidden units, which are at least one",
+        above=0,
     )
     batch_norm: bool = _setting(
         True, "batch normalization, in the form of the convention"

@@ -1,5 +1,9 @@
 """Residual networks have the papers' forms and parameter counts."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -82,14 +86,49 @@ def test_a_block_without_its_last_convolution_is_the_identity(convention):
     ],
 )
 def test_a_shortcut_is_a_layer_only_where_the_shape_changes(name, stages):
-    layers = examining.layers_of(examining.small(name), keras.layers.Conv2D)
+    model = examining.small(name)
+    layers = examining.layers_of(model, keras.layers.Conv2D)
     shortcuts = [layer for layer in layers if "shortcut" in layer.name]
     assert [layer.name for layer in shortcuts] == [
         f"stage{stage}_block1_shortcut" for stage in stages
     ]
     for layer, stage in zip(shortcuts, stages, strict=True):
-        assert layer.kernel_size == (1, 1)
-        assert layer.strides == ((1, 1) if stage == 1 else (2, 2))
+        assert layer.kernel_size == layer.strides == (1, 1)
+        if stage > 1:
+            pool = model.get_layer(f"{layer.name}_subsample")
+            assert (pool.pool_size, pool.strides) == ((1, 1), (2, 2))
+
+
+# The shortcuts of the second stage of `resnet50_imagenet` at small widths.
+GRADIENTS = """
+import keras
+import tensorflow as tf
+from tfwd.models import conventions
+from tfwd.models import layers as layers_lib
+layers = layers_lib.Layers(conventions.CONVENTIONS["xie2022"])
+for channels in (2, 4, 8):
+    inputs = keras.Input((56, 56, channels))
+    outputs = layers.conv(inputs, 2 * channels, 1, "conv", strides=2)
+    model = keras.Model(inputs, outputs)
+
+    @tf.function
+    def gradient():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(tf.ones((4, 56, 56, channels))) ** 2)
+        return tape.gradient(loss, model.trainable_variables)
+
+    for _ in range(3):
+        gradient()
+"""
+
+
+def test_few_channels_of_a_large_image_do_not_crash_tensorflow():
+    # In a process of its own: what writes past its memory ends the process.
+    subprocess.run(
+        [sys.executable, "-c", GRADIENTS],
+        check=True,
+        env={**os.environ, "KERAS_BACKEND": "tensorflow"},
+    )
 
 
 def test_the_layers_of_a_bottleneck_follow_each_other():
