@@ -1,6 +1,5 @@
 """The epochs of a run, from wherever it stands, and what each leaves behind."""
 
-import datetime
 import itertools
 import shutil
 import sys
@@ -18,6 +17,7 @@ from tfwd.training import measures
 from tfwd.training import nonfinite
 from tfwd.training import optimizer as optimizer_lib
 from tfwd.training import pace
+from tfwd.training import step_rows
 from tfwd.training import strategy as strategy_lib
 
 
@@ -29,20 +29,19 @@ class Epochs:
 
     Args:
         job: A `Job`.
-        writers: What gets a row per epoch.
-        step_writers: What gets one per `--log_every` steps.
+        writers: `writers.Writers`.
         stop: A `signals.StopRequest`.
         watchdog: A `watchdog.Watchdog`.
     """
 
-    def __init__(self, job, writers, step_writers, stop, watchdog):
+    def __init__(self, job, writers, stop, watchdog):
         self.job = job
         self.loop = job.loop
         self.progress = job.progress
         self.stopped = False
-        self._has_told_pace = False
-        self._writers = writers
-        self._step_writers = step_writers
+        self._writers = writers.epochs
+        self._step_rows = step_rows.StepRows(job, writers.steps)
+        self._pace = pace.Pace()
         self._stop = stop
         self._watchdog = watchdog
         self._agreement = agreement.Agreement(job.strategy)
@@ -79,13 +78,12 @@ class Epochs:
                     flush=True,
                 )
             bar = _progress_bar(self.job)
-            start = time.perf_counter()
+            self._pace.begin()
             self._train_epoch(iterator, bar)
             if not self.stopped:
-                seconds = self._steady_seconds(time.perf_counter() - start)
-                start = time.perf_counter()
+                self._pace.trained(progress)
                 self._finish_epoch(bar)
-                self._tell_pace(seconds + time.perf_counter() - start)
+                self._tell_pace()
 
     def _begin(self):
         steps = self.job.steps_per_epoch
@@ -126,7 +124,7 @@ class Epochs:
                 self.job.settings.steps_per_loop,
                 steps - progress.step_in_epoch,
                 self._every.limit(progress.step) or steps,
-                self._steps_to_log() or steps,
+                self._step_rows.limit(progress.step) or steps,
             )
             done = self.loop.advance(iterator, progress.step, limit)
             self._watchdog.beat()
@@ -134,7 +132,7 @@ class Epochs:
             if not done.is_finite:
                 raise loop_lib.NonFiniteError(self._what_is_not_finite())
             bar(progress.step_in_epoch, self._means())
-            self._log_steps()
+            self._step_rows.write()
             self.stopped, is_due = self._agreement.any(
                 self._stop.number is not None,
                 self._every.due(progress.step, time.monotonic()),
@@ -146,49 +144,11 @@ class Epochs:
                 )
                 self._save()
 
-    def _steps_to_log(self):
-        every = self.job.settings.log_every
-        return every and every - self.progress.step % every
-
-    def _log_steps(self):
-        """Writes a row of steps.csv after every `--log_every` steps."""
-        job, progress = self.job, self.progress
-        every = job.settings.log_every
-        if not every or progress.step % every:
-            return
-        means = measures.of_predictions(
-            "train",
-            progress.logged_loss / progress.logged_examples,
-            progress.logged_correct / progress.logged_examples,
-            job.task,
-        )
-        row = {
-            "step": progress.step,
-            "epoch": progress.epoch + 1,
-            "learning_rate": optimizer_lib.value_at(
-                job.plan.learning_rate, job.update_of(progress.step)
-            ),
-            **means,
-        }
-        progress.finish_step_row()
-        for writer in self._step_writers:
-            writer.append(row)
-
-    def _steady_seconds(self, seconds):
-        """Those of the epoch's steps, without the calls that compiled."""
-        progress = self.progress
-        if not progress.timed_examples:
-            return seconds
-        per_example = progress.timed_seconds / progress.timed_examples
-        return per_example * progress.examples
-
-    def _tell_pace(self, seconds):
-        """Tells after the first epoch when the run will end."""
+    def _tell_pace(self):
         left = self.job.settings.epochs - self.progress.epoch
-        if self.job.is_chief and left and not self._has_told_pace:
-            now = datetime.datetime.now()
-            print(pace.text(seconds, left, now), flush=True)
-        self._has_told_pace = True
+        line = self._pace.finished(left)
+        if line is not None and self.job.is_chief:
+            print(line, flush=True)
 
     def _finish_epoch(self, bar):
         job, progress = self.job, self.progress

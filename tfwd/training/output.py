@@ -41,7 +41,7 @@ class Folder:
 
     Attributes:
         path: A `pathlib.Path`.
-        is_begun: Whether it holds this very run.
+        is_begun: Whether it holds this very run, if only its flags.
         is_complete: Whether that has come to its end.
         is_extended: Whether it holds this run with fewer epochs.
         lock: The `lock.Lock` that keeps other processes out; None before the
@@ -156,7 +156,7 @@ def create(folder, settings):
     except OSError as error:
         reason = error.strerror or error
         rules.refuse("output_dir", f"must be writable ({reason})", folder.path)
-    return dataclasses.replace(folder, path=path, lock=lock)
+    return dataclasses.replace(folder, path=path, is_begun=True, lock=lock)
 
 
 def _chosen(path, settings):

@@ -1,4 +1,4 @@
-"""What a run is, in a few lines before it starts."""
+"""What a run is, in a few lines before it starts, and what its table is of."""
 
 import collections
 import math
@@ -29,6 +29,30 @@ def text(job, input_speed):
         "Input pipeline": f"{input_speed:,.0f} examples/s by itself",
     }
     return "\n".join(f"{name + ':':15} {each}" for name, each in rows.items())
+
+
+def of_table(job):
+    """Returns a line: why the final table has other numbers than the epochs."""
+    averages = job.settings.use_ema
+    parts = [
+        text
+        for text, applies in (
+            ("moving averages of the weights", averages),
+            (
+                "running batch statistics",
+                _has(job, keras.layers.BatchNormalization),
+            ),
+            ("no dropout", _has(job, keras.layers.Dropout)),
+            ("no augmentation", job.settings.augment),
+        )
+        if applies
+    ]
+    using = f" with {', '.join(parts)}" if parts else ""
+    others = " and without the moving averages" if averages else ""
+    return (
+        f"The table is of the final model{using}; the lines above are of each "
+        f"epoch, train_loss as the mean over its steps{others}"
+    )
 
 
 def _model(job):
@@ -105,3 +129,7 @@ def _examples(job):
 def _unit(job):
     # Of a batch of a text, whose examples are its words.
     return "streams" if job.task == "language_model" else "examples"
+
+
+def _has(job, kind):
+    return any(isinstance(layer, kind) for layer in job.model.layers)

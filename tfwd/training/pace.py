@@ -1,6 +1,40 @@
 """How long an epoch takes, and when the run will end."""
 
 import datetime
+import time
+
+
+class Pace:
+    """Times the first epoch of a process, without the compilation."""
+
+    def __init__(self):
+        self._start = time.perf_counter()
+        self._seconds = None
+        self._is_told = False
+
+    def begin(self):
+        """An epoch begins."""
+        self._start = time.perf_counter()
+
+    def trained(self, progress):
+        """The steps of an epoch are done, its evaluation begins."""
+        now = time.perf_counter()
+        self._seconds, self._start = now - self._start, now
+        if progress.timed_examples:
+            per_example = progress.timed_seconds / progress.timed_examples
+            self._seconds = per_example * progress.examples
+
+    def finished(self, epochs):
+        """Returns the line to print at the end of an epoch, or None.
+
+        Args:
+            epochs: Those that are left.
+        """
+        if self._is_told or not epochs:
+            return None
+        self._is_told = True
+        seconds = self._seconds + time.perf_counter() - self._start
+        return text(seconds, epochs, datetime.datetime.now())
 
 
 def text(seconds, epochs, now):
@@ -18,9 +52,10 @@ def text(seconds, epochs, now):
     end = now + datetime.timedelta(seconds=left)
     # A time of the day says nothing of another day.
     clock = "%H:%M" if end.date() == now.date() else "%Y-%m-%d %H:%M"
+    rest = "last one ends" if epochs == 1 else f"{epochs:,} left end"
     return (
-        f"An epoch takes about {_duration(seconds)}; the {epochs:,} left end "
-        f"in about {_duration(left)}, {end.strftime(clock)}"
+        f"An epoch takes about {_duration(seconds)}; the {rest} in about "
+        f"{_duration(left)}, {end.strftime(clock)}"
     )
 
 

@@ -1,9 +1,6 @@
 """A run: a job trained to its end, whatever happens on the way."""
 
-import contextlib
 import warnings
-
-import keras
 
 import tfwd
 from tfwd import durable
@@ -20,6 +17,7 @@ from tfwd.training import output
 from tfwd.training import overview
 from tfwd.training import signals
 from tfwd.training import watchdog as watchdog_lib
+from tfwd.training import writers as writers_lib
 
 _MOST_RESTORES = 3
 
@@ -88,85 +86,16 @@ def evaluate(loop, evaluation, task):
 
 
 def _train_once(job, stop, watchdog):
-    with contextlib.ExitStack() as opened:
-        writers = step_writers = ()
-        if job.is_chief:
-            _describe(job)
-            writers = _open(job, opened)
-            step_writers = _open_steps(job, opened)
-            if job.diagnostics:
-                _open_diagnostics(job, opened)
-        epochs = epochs_lib.Epochs(job, writers, step_writers, stop, watchdog)
+    if job.is_chief:
+        _describe(job)
+    with writers_lib.opened(job) as writers:
+        epochs = epochs_lib.Epochs(job, writers, stop, watchdog)
         try:
             epochs.run()
         finally:
-            opened.close()
             if job.is_chief:
                 _draw(job)
     return epochs
-
-
-def _open(job, opened):
-    """What gets a row per epoch; an `ExitStack` will close it."""
-    progress = job.progress
-    file = logs.MetricsFile(
-        job.folder.path / "metrics.csv",
-        logs.columns(job.task),
-        progress.rows,
-        progress.step,
-    )
-    progress.rows = file.rows
-    return [
-        opened.enter_context(contextlib.closing(file)),
-        *_open_board(job, opened, "metrics", _first_step(progress)),
-    ]
-
-
-def _open_steps(job, opened):
-    """What gets a row per `--log_every` steps."""
-    progress = job.progress
-    if not job.settings.log_every:
-        return []
-    file = logs.MetricsFile(
-        job.folder.path / "steps.csv",
-        logs.step_columns(job.task),
-        progress.step_rows,
-        progress.step,
-    )
-    progress.step_rows = file.rows
-    return [
-        opened.enter_context(contextlib.closing(file)),
-        *_open_board(job, opened, "steps", progress.step + 1),
-    ]
-
-
-def _open_board(job, opened, name, first_step):
-    """TensorBoard's writer in a list, or none in an empty one."""
-    if not job.settings.tensorboard:
-        return []
-    folder = job.folder.path / "tensorboard" / name
-    board = logs.TensorBoard(folder, first_step)
-    return [opened.enter_context(contextlib.closing(board))]
-
-
-def _open_diagnostics(job, opened):
-    path, progress = job.folder.path, job.progress
-    job.diagnostics.open(
-        path,
-        # Before the first step nothing that is there stands.
-        progress.epoch if progress.step else None,
-        path / "tensorboard" / "diagnostics"
-        if job.settings.tensorboard
-        else None,
-        _first_step(progress),
-    )
-    opened.callback(job.diagnostics.close)
-
-
-def _first_step(progress):
-    """The first step whose row of an epoch is yet to be written."""
-    is_written = progress.step and not progress.step_in_epoch
-    return progress.step + 1 if is_written else progress.step
 
 
 def _describe(job):
@@ -212,41 +141,13 @@ def _finish(job, watchdog):
     rows = _measured(job.loop, job.evaluation, job.task, watchdog.beat)
     if job.is_chief:
         norm = measures.weight_norm(job.model.trainable_variables)
-        print(_what_the_table_is_of(job))
+        print(overview.of_table(job))
         print(logs.table(rows, norm))
         for name in output.NAMES:
             if (path / name).exists():
                 print(path / name)
         if job.diagnostics:
             print(diagnostics.cost(path, job.progress.elapsed_seconds))
-
-
-def _what_the_table_is_of(job):
-    """One line: why the table has other numbers than the epochs' lines."""
-    averages = job.settings.use_ema
-    parts = [
-        text
-        for text, applies in (
-            ("moving averages of the weights", averages),
-            (
-                "running batch statistics",
-                _has(job, keras.layers.BatchNormalization),
-            ),
-            ("no dropout", _has(job, keras.layers.Dropout)),
-            ("no augmentation", job.settings.augment),
-        )
-        if applies
-    ]
-    using = f" with {', '.join(parts)}" if parts else ""
-    others = " and without the moving averages" if averages else ""
-    return (
-        f"The table is of the final model{using}; the lines above are of each "
-        f"epoch, train_loss as the mean over its steps{others}"
-    )
-
-
-def _has(job, kind):
-    return any(isinstance(layer, kind) for layer in job.model.layers)
 
 
 def _measured(loop, evaluation, task, on_call=lambda: None):

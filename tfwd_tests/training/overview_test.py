@@ -87,6 +87,11 @@ def test_overview_counts_the_replicas():
             "An epoch takes about 1.5 s; the 4 left end in about 6 s, 12:00",
         ),
         (
+            *(0.25, 1),
+            "An epoch takes about 0.25 s; the last one ends in about 0.25 s, "
+            "12:00",
+        ),
+        (
             *(90, 30),
             "An epoch takes about 90 s; the 30 left end in about 45 min, 12:45",
         ),
