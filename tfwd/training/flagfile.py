@@ -2,24 +2,25 @@
 
 import dataclasses
 import os
-import re
 import sys
 import types
 import typing
 
 from absl import flags
 
+from tfwd.training import decimals
 from tfwd.training import effects
 from tfwd.training import flag_help
 from tfwd.training import rules
 from tfwd.training import settings as settings_lib
 from tfwd.training import usage
 
-# Python and absl also take 0x10, 1_0 and digits of other scripts.
-_INTEGER = re.compile(r"[+-]?[0-9]+")
-_FLOAT = re.compile(
-    r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf|nan)"
-)
+_PARSERS = {int: decimals.Integer(), float: decimals.Float()}
+_DEFINE = {
+    str: flags.DEFINE_string,
+    bool: flags.DEFINE_bool,
+    tuple[str, ...]: flags.DEFINE_multi_string,
+}
 # Where a run goes is no part of what it computes: a replay gets its own folder
 # and its own machines.
 _NOT_REPLAYED = ("output_dir", "resume", "worker_hosts", "task_index", "tpu")
@@ -264,32 +265,6 @@ def _define(field, values):
         _DEFINE[kind](field.name, default, text, flag_values=values)
 
 
-class _Integer(flags.IntegerParser):
-    """Decimal integers."""
-
-    def convert(self, argument):
-        if isinstance(argument, str) and not _INTEGER.fullmatch(argument):
-            raise ValueError("must be a decimal integer")
-        return int(argument)
-
-
-class _Float(flags.FloatParser):
-    """Decimal numbers."""
-
-    def convert(self, argument):
-        if isinstance(argument, str) and not _FLOAT.fullmatch(argument):
-            raise ValueError("must be a decimal number")
-        return float(argument)
-
-
-_PARSERS = {int: _Integer(), float: _Float()}
-_DEFINE = {
-    str: flags.DEFINE_string,
-    bool: flags.DEFINE_bool,
-    tuple[str, ...]: flags.DEFINE_multi_string,
-}
-
-
 def _is_list(field):
     """Whether one flag holds all values: numbers, or some of a few names."""
     kind = rules.kind_of(field)
@@ -301,7 +276,7 @@ def _is_list(field):
 def _value(field, value):
     kind = rules.kind_of(field)
     if kind == tuple[int, ...]:
-        if not all(map(_INTEGER.fullmatch, value)):
+        if not all(map(decimals.is_integer, value)):
             rules.refuse(
                 field.name,
                 "must be whole numbers, e.g. 80,160",

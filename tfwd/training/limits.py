@@ -1,6 +1,7 @@
 """Sizes that no run can have: refused before memory is asked for.
 
-What a model and a batch take at the least is compared with the memory of the
+Counts are compared with the data and the run. What a model and a batch take at
+the least is compared with the memory of the
 machine. What passes may still not fit: activations, copies of other libraries
 and other processes are not counted, nor is the memory of an accelerator.
 """
@@ -8,6 +9,8 @@ and other processes are not counted, nor is the memory of an accelerator.
 import math
 import os
 
+from tfwd.optimizers import arguments
+from tfwd.training import effects
 from tfwd.training import rules
 
 _FLOAT_BYTES = 4
@@ -52,6 +55,44 @@ def check_data(settings, source):
             "eval_batch_size",
             f"must be at most the {largest} examples of the largest split",
             settings.eval_batch_size,
+        )
+
+
+def check_lengths(settings, steps_per_epoch):
+    """Checks what is counted in steps.
+
+    Raises:
+        ValueError: An update needs more steps than an epoch has, something
+            would come after the end of the run, or a step has no number.
+    """
+    parts = settings.accumulation_steps
+    if parts is not None and parts > steps_per_epoch:
+        rules.refuse(
+            "accumulation_steps",
+            f"must be at most the {steps_per_epoch} steps of an epoch",
+            parts,
+        )
+    updates_per_epoch = math.ceil(steps_per_epoch / (parts or 1))
+    for name in ("epochs", "decay_epochs", "restart_epochs"):
+        value = getattr(settings, name)
+        last = value[-1] if isinstance(value, tuple) else value
+        if (
+            last * updates_per_epoch > arguments.LARGEST_STEP
+            and name not in effects.without_effect(settings)
+        ):
+            rules.refuse(
+                name,
+                f"must end within {arguments.LARGEST_STEP} updates, of "
+                f"which an epoch has {updates_per_epoch}",
+                last,
+            )
+    updates = settings.epochs * updates_per_epoch
+    every = settings.ema_overwrite_frequency
+    if every is not None and every > updates:
+        rules.refuse(
+            "ema_overwrite_frequency",
+            f"must be at most the {updates} updates of the run",
+            every,
         )
 
 

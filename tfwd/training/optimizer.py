@@ -9,11 +9,10 @@ import keras
 from tfwd import kfac
 from tfwd import optimizers
 from tfwd.optimizers import adai
-from tfwd.optimizers import arguments as arguments_lib
 from tfwd.optimizers import scaling
 from tfwd.optimizers import schedules
 from tfwd.optimizers import sgd
-from tfwd.training import effects
+from tfwd.training import limits
 from tfwd.training import rules
 
 OPTIMIZERS = {**optimizers.OPTIMIZERS, "kfac": kfac.KFAC}
@@ -156,7 +155,7 @@ def plan(settings, steps_per_epoch, learning_rate_factor=1.0):
     if rate is None:
         rate = _default_learning_rate(cls)
     rate, decay = _scaled(settings, rate)
-    _check_lengths(settings, steps_per_epoch)
+    limits.check_lengths(settings, steps_per_epoch)
     updates_per_epoch = math.ceil(
         steps_per_epoch / (settings.accumulation_steps or 1)
     )
@@ -211,39 +210,6 @@ def _default_learning_rate(cls):
         if parameter and parameter.default is not inspect.Parameter.empty:
             return float(parameter.default)
     raise TypeError(f"{cls.__name__} has no default learning rate")
-
-
-def _check_lengths(settings, steps_per_epoch):
-    """Refuses what would come after the end of an epoch, or of the run."""
-    parts = settings.accumulation_steps
-    if parts is not None and parts > steps_per_epoch:
-        rules.refuse(
-            "accumulation_steps",
-            f"must be at most the {steps_per_epoch} steps of an epoch",
-            parts,
-        )
-    updates_per_epoch = math.ceil(steps_per_epoch / (parts or 1))
-    for name in ("epochs", "decay_epochs", "restart_epochs"):
-        value = getattr(settings, name)
-        last = value[-1] if isinstance(value, tuple) else value
-        if (
-            last * updates_per_epoch > arguments_lib.LARGEST_STEP
-            and name not in effects.without_effect(settings)
-        ):
-            rules.refuse(
-                name,
-                f"must end within {arguments_lib.LARGEST_STEP} updates, of "
-                f"which an epoch has {updates_per_epoch}",
-                last,
-            )
-    updates = settings.epochs * updates_per_epoch
-    every = settings.ema_overwrite_frequency
-    if every is not None and every > updates:
-        rules.refuse(
-            "ema_overwrite_frequency",
-            f"must be at most the {updates} updates of the run",
-            every,
-        )
 
 
 def _scaled(settings, rate):
