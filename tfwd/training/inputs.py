@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfwd import data
 from tfwd import models
+from tfwd.training import paths
 from tfwd.training import strategy as strategy_lib
 
 
@@ -20,6 +21,8 @@ class Evaluation:
 
 def load(settings):
     """The data set that the settings ask for."""
+    if settings.data_dir is not None:
+        paths.expanded("data_dir", settings.data_dir, "a folder")
     return data.load(
         settings.dataset,
         data_dir=settings.data_dir,

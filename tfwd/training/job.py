@@ -1,7 +1,6 @@
 """A job: everything checked and built before the first file is written."""
 
 import dataclasses
-import pathlib
 
 import keras
 import tensorflow as tf
@@ -16,6 +15,7 @@ from tfwd.training import interventions as interventions_lib
 from tfwd.training import loop as loop_lib
 from tfwd.training import optimizer as optimizer_lib
 from tfwd.training import output
+from tfwd.training import paths
 from tfwd.training import progress as progress_lib
 from tfwd.training import rules
 from tfwd.training import settings as settings_lib
@@ -227,8 +227,9 @@ def _is_chief(settings):
 
 def _of_chief(settings):
     """The chief's folder, which the chief checks."""
-    path = pathlib.Path(settings.output_dir).expanduser()
-    return output.of_this_run(path)
+    return output.of_this_run(
+        paths.expanded("output_dir", settings.output_dir, "a folder")
+    )
 
 
 def _check_replicas(settings, strategy):

@@ -6,6 +6,7 @@ import os
 import pathlib
 
 from tfwd.training import flagfile
+from tfwd.training import paths
 from tfwd.training import rules
 
 FLAGS = "flags.txt"
@@ -58,7 +59,7 @@ def choose(settings, now=None):
     """
     if settings.output_dir is None:
         return Folder(_fresh(settings, now or datetime.datetime.now()))
-    path = _expanded(settings.output_dir)
+    path = paths.expanded("output_dir", settings.output_dir, "a folder")
     if path.exists() and not path.is_dir():
         rules.refuse("output_dir", "must be a folder", path)
     if (path / FLAGS).is_file():
@@ -124,18 +125,6 @@ def _fresh(settings, now):
     while path.exists():
         count += 1
         path = pathlib.Path("runs", f"{name}-{count}")
-    return path
-
-
-def _expanded(text):
-    """The path, which is one that the system can look up."""
-    try:
-        path = pathlib.Path(text).expanduser()
-        path.exists()
-    # RuntimeError: ~ of a user that there is not.
-    except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        rules.refuse("output_dir", f"must be a folder ({reason})", text)
     return path
 
 
