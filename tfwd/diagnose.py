@@ -5,11 +5,11 @@ the data of its flags. Prints a table and the generalization gap.
 """
 
 import dataclasses
-import pathlib
 
 from tfwd.training import choices
 from tfwd.training import command
 from tfwd.training import flagfile
+from tfwd.training import paths
 from tfwd.training import rules
 from tfwd.training import usage
 
@@ -76,7 +76,7 @@ class Settings:
                 "dataset", "goes together with --model_file", self.dataset
             )
         if self.output is not None:
-            _check_output(pathlib.Path(self.output))
+            _check_output(paths.expanded("output", self.output))
 
 
 def main(arguments):
@@ -90,12 +90,12 @@ def main(arguments):
     """
     command.begin()
     try:
-        settings = flagfile.parse(arguments, Settings)
-        command.load_tensorflow()
-        # Needs TensorFlow, which flags and --help do not wait for.
-        from tfwd.training import diagnosis
-
         with usage.refusals():
+            settings = flagfile.parse(arguments, Settings)
+            command.load_tensorflow()
+            # Needs TensorFlow, which flags and --help do not wait for.
+            from tfwd.training import diagnosis
+
             diagnosis.diagnose(settings)
     except usage.UsageError as error:
         return command.refuse(error)

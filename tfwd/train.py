@@ -18,8 +18,9 @@ def main(arguments):
     """
     command.begin()
     try:
-        settings = flagfile.parse(arguments)
-        command.load_tensorflow()
+        with usage.refusals():
+            settings = flagfile.parse(arguments)
+            command.load_tensorflow()
     except usage.UsageError as error:
         return command.refuse(error)
     # Needs TensorFlow, which flags and --help do not wait for.

@@ -269,6 +269,18 @@ def named(value):
             ["--norm_transfer", "readable", "No such file", "no.csv"],
         ),
         (
+            ["--norm_transfer=~no_such_user/a.csv"],
+            ["--norm_transfer", "home directory", "~no_such_user"],
+        ),
+        (
+            ["--dataset=mnist", "--data_dir=~no_such_user/a"],
+            ["--data_dir", "home directory", "~no_such_user"],
+        ),
+        (
+            ["--dataset=mnist", f"--data_dir={'x' * 300}"],
+            ["--data_dir", "name too long", "xxx"],
+        ),
+        (
             ["--norm_transfer_moments=scale"],
             ["--norm_transfer_moments", "needs --norm_transfer", "=scale"],
         ),

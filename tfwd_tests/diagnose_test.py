@@ -151,6 +151,12 @@ FILE = ["--model_file=a.keras", "--dataset=digits"]
         ([*FILE, "--split=dev"], ["--split", "validation", "dev"]),
         ([*FILE, "--output=b/c.csv"], ["--output", "new file", "b/c.csv"]),
         (["--checkpoint=a"], ["--checkpoint", "flags.txt", "a"]),
+        (
+            ["--checkpoint=~no_such_user/a"],
+            ["--checkpoint", "home directory", "~no_such_user"],
+        ),
+        ([f"--checkpoint={'x' * 300}"], ["--checkpoint", "name too long"]),
+        ([*FILE, f"--output={'x' * 300}"], ["--output", "name too long"]),
         (["--checkpoint="], ["--checkpoint", "one line"]),
         (["--dataset=digits"], ["--model_file", "None"]),
         ([*FILE, "--epochs=3"], ["epochs"]),

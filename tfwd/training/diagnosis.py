@@ -7,6 +7,7 @@ from tfwd.diagnostics import mechanisms
 from tfwd.diagnostics import table
 from tfwd.training import diagnostics
 from tfwd.training import inputs
+from tfwd.training import paths
 from tfwd.training import rules
 from tfwd.training import trained
 
@@ -33,7 +34,7 @@ def _write(settings, rows, gap):
         print(f"\ngeneralization gap  {gap:.4g}  (test loss - train loss)")
     if settings.output is not None:
         try:
-            table.File(settings.output).append(rows)
+            table.File(paths.expanded("output", settings.output)).append(rows)
         except OSError as error:
             rules.refuse(
                 "output", f"must be writable ({error})", settings.output

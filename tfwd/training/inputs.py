@@ -10,6 +10,7 @@ from tfwd import data
 from tfwd import models
 from tfwd.training import accumulation
 from tfwd.training import limits
+from tfwd.training import paths
 from tfwd.training import strategy as strategy_lib
 
 # What a data set's damaged files make TensorFlow raise; a worker that has died
@@ -41,6 +42,8 @@ def load(settings):
     Raises:
         ValueError: There is none in its folder, or a flag does not fit it.
     """
+    if settings.data_dir is not None:
+        paths.expanded("data_dir", settings.data_dir, "a folder")
     source = data.load(
         settings.dataset,
         data_dir=settings.data_dir,

@@ -5,12 +5,12 @@ it would have done.
 """
 
 import csv
-import pathlib
 import warnings
 
 from tfwd.diagnostics import decay_scope
 from tfwd.diagnostics import norm_transfer
 from tfwd.training import loop as loop_lib
+from tfwd.training import paths
 from tfwd.training import rules
 from tfwd.training import usage
 
@@ -86,7 +86,7 @@ class Interventions:
 
 
 def _transfer(settings, model, optimizer):
-    path = pathlib.Path(settings.norm_transfer).expanduser()
+    path = paths.expanded("norm_transfer", settings.norm_transfer)
     epochs = range(settings.norm_transfer_from_epoch, settings.epochs + 1)
     try:
         with usage.refusals():

@@ -1,7 +1,6 @@
 """A job: everything checked and built before the first file is written."""
 
 import dataclasses
-import pathlib
 import warnings
 
 import keras
@@ -19,6 +18,7 @@ from tfwd.training import interventions as interventions_lib
 from tfwd.training import loop as loop_lib
 from tfwd.training import optimizer as optimizer_lib
 from tfwd.training import output
+from tfwd.training import paths
 from tfwd.training import progress as progress_lib
 from tfwd.training import rules
 from tfwd.training import settings as settings_lib
@@ -281,7 +281,7 @@ def _is_chief(settings):
 
 def _of_chief(settings):
     """The chief's folder, which the chief checks."""
-    path = pathlib.Path(settings.output_dir).expanduser()
+    path = paths.expanded("output_dir", settings.output_dir, "a folder")
     return output.of_this_run(path, settings)
 
 

@@ -10,6 +10,7 @@ import zipfile
 from tfwd import durable
 from tfwd.training import flagfile
 from tfwd.training import lock as lock_lib
+from tfwd.training import paths
 from tfwd.training import rules
 
 FLAGS = "flags.txt"
@@ -102,7 +103,7 @@ def choose(settings, now=None):
     """
     if settings.output_dir is None:
         return Folder(_fresh(settings, now or datetime.datetime.now()))
-    path = _expanded(settings.output_dir)
+    path = paths.expanded("output_dir", settings.output_dir, "a folder")
     try:
         return _chosen(path, settings)
     except OSError as error:
@@ -255,18 +256,6 @@ def _fresh(settings, now):
         )
     )
     return pathlib.Path("runs", name)
-
-
-def _expanded(text):
-    """The path, which is one that the system can look up."""
-    try:
-        path = pathlib.Path(text).expanduser()
-        path.exists()
-    # RuntimeError: ~ of a user that there is not.
-    except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        rules.refuse("output_dir", f"must be a folder ({reason})", text)
-    return path
 
 
 def _flags(path):

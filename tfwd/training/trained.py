@@ -1,7 +1,6 @@
 """A trained model with its optimizer and data, from a file or from a run."""
 
 import dataclasses
-import pathlib
 
 import keras
 
@@ -12,6 +11,7 @@ from tfwd.training import inputs
 from tfwd.training import job as job_lib
 from tfwd.training import optimizer as optimizer_lib
 from tfwd.training import output
+from tfwd.training import paths
 from tfwd.training import rules
 from tfwd.training import saved_model
 from tfwd.training import settings as settings_lib
@@ -92,7 +92,7 @@ def of_run(folder, data_dir=None):
         ValueError: It is no run, has no checkpoint that can be read, or its
             data set is not there.
     """
-    path = pathlib.Path(folder).expanduser()
+    path = paths.expanded("checkpoint", folder, "a run's folder")
     if path.name == "checkpoints":
         path = path.parent
     flags = path / output.FLAGS
