@@ -139,6 +139,21 @@ def test_whatever_needs_the_gradient_has_it(arguments, chosen):
     assert not chosen
 
 
+def test_a_layer_of_integers_has_no_gradient_at_its_input(chosen):
+    inputs = keras.Input((training.INPUTS,), dtype="int32")
+    hidden = layers.Dense(WIDTH, "tanh", name="of_integers")(inputs)
+    hidden = layers.Dense(WIDTH, "tanh", name="behind")(hidden)
+    outputs = layers.Dense(training.CLASSES)(hidden)
+    model = training.compiled(
+        training.reset(keras.Model(inputs, outputs)),
+        settings={"jit_compile": False},
+    )
+    x, y = training.examples(BATCH)
+    loss = training.step(model, np.sign(x).astype("int32"), y)
+    assert np.isfinite(loss)
+    assert set(chosen) == {"behind"}
+
+
 def products(rows, n, m):
     """Multiplications of (A⁻¹aᵀ)(gG⁻¹) and of A⁻¹(aᵀg)G⁻¹."""
 
