@@ -172,7 +172,9 @@ class KFAC(bound.CurvatureOptimizer):
         KL clip, accumulation and `damping_mode="eigen"`, which need V. A
         variable with a regularizer, too, keeps its V; a penalty on a kernel by
         `add_loss` outside the model's call is not seen. A gradient with
-        respect to a weight that is taken inside is U, whatever it is for.
+        respect to a weight that is taken inside is U, whatever it is for;
+        `fit` goes without, where the loss takes one (but not yet within a
+        `LossScaleOptimizer`, which does not tell when the loss is there).
 
         Args:
             optimizer_variables: The values of `optimizer.variables` in a
