@@ -6,6 +6,7 @@ import pytest
 
 import tfwd
 from tfwd_tests.kfac import training
+from tfwd_tests.optimizers import harness
 
 MODES = ("factored", "eigen")
 
@@ -130,12 +131,8 @@ def test_what_a_built_step_is_made_of_cannot_be_set(name):
 
 
 def test_a_float64_damping_keeps_its_digits():
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    try:
+    with harness.float64():
         optimizer = tfwd.KFAC(damping=0.1)
         assert float(optimizer.damping_now()) == 0.1
         assert optimizer.get_config()["damping"] == 0.1
-    finally:
-        keras.config.set_floatx(before)
     assert tfwd.KFAC(damping=0.1).get_config()["damping"] == 0.1
