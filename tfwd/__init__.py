@@ -7,8 +7,8 @@ schedules, and the layers of `tfwd.models`. The other rooms (`tfwd.data`,
 since some of them need TensorFlow, and so is `tfwd.decay_scope`, the function
 `tfwd.diagnostics.decay_scope.patterns`.
 
-The binaries, `python -m tfwd.train` say, have this package imported on the way
-to them, but read their flags before anything that takes seconds.
+The binaries, `tfwd.train` and `tfwd.diagnose`, have this package imported on
+the way to them, but read their flags before anything that takes seconds.
 """
 
 import importlib
