@@ -17,6 +17,7 @@ from tfwd.training import job as job_lib
 from tfwd.training import logs
 from tfwd.training import loop as loop_lib
 from tfwd.training import measures
+from tfwd.training import settings as settings_lib
 
 TINY = ["--hidden_layers=0", "--epochs=1", "--train_fraction=0.1"]
 FILE = ["--model_file=linear.keras", "--dataset=digits"]
@@ -167,7 +168,7 @@ def test_bad_input_of_each_command_is_one_line(
 def test_errors_of_tensorflow_are_lines_where_the_world_failed(
     monkeypatch, capsys, strategy, fault, is_line
 ):
-    settings = type("Settings", (), {"mode": "train", "strategy": strategy})
+    settings = settings_lib.Settings(strategy=strategy)
     job = type("Job", (), {"settings": settings})
 
     def fail(job):

@@ -10,6 +10,7 @@ from tfwd.training import inputs
 from tfwd.training import paths
 from tfwd.training import rules
 from tfwd.training import trained
+from tfwd.training import usage
 
 
 def diagnose(settings):
@@ -37,7 +38,9 @@ def _write(settings, rows, gap):
             table.File(paths.expanded("output", settings.output)).append(rows)
         except OSError as error:
             rules.refuse(
-                "output", f"must be writable ({error})", settings.output
+                "output",
+                f"must be writable ({error.strerror or error})",
+                settings.output,
             )
 
 
@@ -63,8 +66,9 @@ def _check(settings, found):
 def _rows_and_gap(settings, found):
     """Rows and gap; where a model has none, its file is refused."""
     try:
-        return _measured(settings, found), _gap(settings, found)
-    except (NotImplementedError, TypeError, ValueError) as error:
+        with usage.refusals():
+            return _measured(settings, found), _gap(settings, found)
+    except (NotImplementedError, usage.UsageError) as error:
         if settings.model_file is None:
             raise
         rules.refuse(
