@@ -97,6 +97,7 @@ QUICK = {
     "sbatch --nodes=4 launch/slurm.sbatch --output_dir=runs/wide": FlagsAlone(),
     "launch/test.sh": SUITE,
     "launch/test.sh --full": SUITE,
+    "launch/test.sh --rest": SUITE,
     "launch/test.sh -k stable": SUITE,
     "python -m tfwd.train --help": (),
     # Two processes of it are started by multi_worker.sh.

@@ -1,9 +1,9 @@
 """Sizes that no run can have: refused before memory is asked for.
 
-Counts are compared with the data and the run. What a model and a batch take at
-the least is compared with the memory of the
-machine. What passes may still not fit: activations, copies of other libraries
-and other processes are not counted, nor is the memory of an accelerator.
+Counts are compared with the data and the run, and what a model and a batch take
+at the least with the memory of the machine. What passes may still not fit:
+activations, copies of other libraries and other processes are not counted, nor
+is the memory of an accelerator.
 """
 
 import math
