@@ -34,8 +34,10 @@ class Optimizer(policy.WeightDecayPolicy):
     sum to no finite number (in float32, a norm above 1.8e19), where the
     optimizer or the clipping squares gradients, and one whose ηₜ or λₜ is
     negative or not finite, whatever a schedule returned. The gradient is
-    looked at before it is clipped; of an accumulated one the mean, so that one
-    bad batch spoils the step it is part of and no other. Keras' own
+    looked at before it is clipped and before L2 is added: a λ whose λθ
+    overflows when it is squared diverges like any other that is too large. Of
+    an accumulated gradient it is the mean that is looked at, so that one bad
+    batch spoils the step it is part of and no other. Keras' own
     `LossScaleOptimizer` looks before it hands gradients over, on several
     replicas at the first one's alone: what it skips is not counted here, and
     what is skipped here does not lower its scale. What the model's forward
