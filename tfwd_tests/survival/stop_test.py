@@ -15,6 +15,15 @@ from tfwd_tests.training import processes
 from tfwd_tests.training import runs
 
 
+# Under `nohup ... &` the tests themselves may have been told to ignore it.
+FROM_A_TERMINAL = """
+import os, signal, sys
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
 def wait_for(path, text, seconds=60):
     """Waits until a file holds a text."""
     end = time.monotonic() + seconds
@@ -67,8 +76,9 @@ def test_run_that_is_stopped_goes_on_with_two_devices(
 @pytest.mark.parametrize("binary", ["tfwd.train", "tfwd.diagnose"])
 def test_ctrl_c_while_it_starts_is_no_traceback(tmp_path, binary):
     flags = ["--model_file=none.keras", "--dataset=digits"]
+    arguments = ["-m", binary, *(flags if "diag" in binary else [])]
     process = subprocess.Popen(
-        [sys.executable, "-m", binary, *(flags if "diag" in binary else [])],
+        [sys.executable, "-c", FROM_A_TERMINAL, *arguments],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(launching.ROOT)},
         stderr=subprocess.PIPE,
