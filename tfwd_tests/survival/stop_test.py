@@ -14,7 +14,6 @@ from tfwd_tests import launching
 from tfwd_tests.training import processes
 from tfwd_tests.training import runs
 
-
 # Under `nohup ... &` the tests themselves may have been told to ignore it.
 FROM_A_TERMINAL = """
 import os, signal, sys
