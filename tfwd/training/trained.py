@@ -115,7 +115,7 @@ def of_run(folder, data_dir=None):
             "checkpoint", f"must have one that can be read ({error})", path
         )
     if stored is None:
-        rules.refuse("checkpoint", "must have one", path)
+        rules.refuse("checkpoint", "must have one that can be read", path)
     strategy = strategy_lib.create(settings)
     source = inputs.load(settings)
     plan = optimizer_lib.plan(

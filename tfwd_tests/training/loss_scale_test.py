@@ -145,6 +145,7 @@ def test_scale_is_restored_from_the_checkpoint(float16, tmp_path):
     scale.scale.assign(64.0)
     scale.good_steps.assign(7)
     job.checkpoints.save(3, progress_lib.Progress(step=3, step_in_epoch=3))
+    job.folder.release()
     again = job_lib.prepare(settings).loop.replica_step.loss_scale
     assert values(job.strategy, again) == [(64.0, 7)]
 
