@@ -18,7 +18,6 @@ _STATE_FILE = "checkpoint"
 # Where those go that could not be read or were not continued.
 _ASIDE = "aside"
 _PARTIAL = ".partial-"
-_SUFFIXES = ("data-", "index")
 
 
 class CheckpointWriteError(OSError):
@@ -203,7 +202,8 @@ class Checkpoints:
         folder = self._folder / _ASIDE
         folder.mkdir(exist_ok=True)
         number = len(list(folder.glob("*.index")))
-        for path in sorted(self._folder.glob(f"{name}.*"), reverse=True):
+        # The index last: without it the rest passes for a leftover.
+        for path in sorted(self._folder.glob(f"{name}.*")):
             os.replace(path, folder / f"{number}-{path.name}")
 
     def _list(self, names):

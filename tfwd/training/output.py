@@ -138,12 +138,12 @@ def create(folder, settings):
         ValueError: The folder cannot be made or written, or another process
             has begun a run in it.
     """
-    if folder.is_extended:
-        return _extended(folder, settings)
-    if folder.lock is not None or folder.is_complete:
+    if not folder.is_extended and (folder.lock or folder.is_complete):
         return folder
     is_ours = settings.output_dir is None
     try:
+        if folder.is_extended:
+            return _extended(folder, settings)
         path = _claimed(folder.path) if is_ours else folder.path
         durable.make_folder(path)
         lock = _locked(path)

@@ -110,6 +110,28 @@ def test_unreadable_ones_are_set_aside_and_never_deleted(tmp_path):
     assert len(list(aside.iterdir())) == 2
 
 
+def test_crash_while_one_is_set_aside_loses_none_of_it(tmp_path, monkeypatch):
+    save, _ = counter(tmp_path)
+    for step in (10, 20):
+        save(step)
+    (tmp_path / "ckpt-20.index").write_bytes(b"torn")
+    data = (tmp_path / "ckpt-20.data-00000-of-00001").read_bytes()
+    rename = os.replace
+
+    def crashing(source, target):
+        rename(source, target)
+        if pathlib.Path(target).parent.name == "aside":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", crashing)
+        with pytest.raises(KeyboardInterrupt):
+            save(15)
+    save(17)
+    contents = [path.read_bytes() for path in (tmp_path / "aside").iterdir()]
+    assert sorted(contents) == sorted([data, b"torn"])
+
+
 def test_old_one_goes_when_the_new_one_is_on_disk(tmp_path):
     save, _ = counter(tmp_path, keep=1)
     save(1)
