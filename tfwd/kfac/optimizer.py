@@ -146,6 +146,11 @@ class KFAC(bound.CurvatureOptimizer):
             seed=seed,
             **policy_arguments,
         )
+        if not self.skip_nonfinite:
+            raise ValueError(
+                "`skip_nonfinite` must be True: without inverses, too, a step "
+                "is skipped. Received: skip_nonfinite=False"
+            )
         self.momentum = momentum
         self.kl_clip = kl_clip
 
@@ -250,13 +255,17 @@ class KFAC(bound.CurvatureOptimizer):
             }
         return [products.get(i, result[i]) for i in indices]
 
+    def advance(self, index, gradient, learning_rate):
+        """Updates the momentum."""
+        if self.momentum:
+            m = self.momentum * self.momentums[index] + gradient
+            self.assign(self.momentums[index], m)
+
     def step(self, index, gradient, learning_rate):
-        """Updates the momentum and returns η m."""
+        """Returns η m."""
         if not self.momentum:
             return learning_rate * gradient
-        m = self.momentum * self.momentums[index] + gradient
-        self.assign(self.momentums[index], m)
-        return learning_rate * m
+        return self.momentums[index] * learning_rate
 
     def stable_scale(self, mean):
         """Returns 1/(1 − momentum)."""

@@ -108,14 +108,18 @@ class Adai(base.Optimizer):
         """
         return learning_rate, self.beta_0 * decay.inverse_power(mean, 1)
 
-    def step(self, index, gradient, learning_rate, slope):
-        """Updates m and returns η m̂."""
+    def advance(self, index, gradient, learning_rate, slope):
+        """Updates m and the weight it has gathered."""
         m, weight = self.momentums[index], self.gathered_weights[index]
         # 1 − β₁, and 1 − ∏β₁ as the average of ones: both free of the
         # cancellation that subtracting from one costs in float32.
         newness = ops.clip(self.second_moment(index) * slope, self.epsilon, 1.0)
         self.assign_add(m, newness * (gradient - m))
         self.assign_add(weight, newness * (1 - weight))
+
+    def step(self, index, gradient, learning_rate, slope):
+        """Returns η m̂."""
+        m, weight = self.momentums[index], self.gathered_weights[index]
         return m * learning_rate / weight
 
     def stable_scale(self, mean):

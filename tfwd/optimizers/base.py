@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from tfwd.optimizers import conditional
 from tfwd.optimizers import finite
 from tfwd.optimizers import policy
 from tfwd.optimizers import weight_decay as decay
@@ -21,6 +22,7 @@ class Optimizer(policy.WeightDecayPolicy):
     g ← curvature⁻¹ g                            precondition
     statistics of all variables                  accumulate
     s ← scale from the statistics                stable_scale
+    momentum of all variables                    advance
     θ ← θ − step − (decay rate)·θ                step, in the other modes
     ```
 
@@ -34,9 +36,8 @@ class Optimizer(policy.WeightDecayPolicy):
     sum to no finite number (in float32, a norm above 1.8e19), where the
     optimizer or the clipping squares gradients, and one whose ηₜ or λₜ is
     negative or not finite, whatever a schedule returned. The gradient is
-    looked at before it is clipped and before L2 is added: a λ whose λθ
-    overflows when it is squared diverges like any other that is too large. Of
-    an accumulated gradient it is the mean that is looked at, so that one bad
+    looked at before it is clipped, and in mode "l2" with λθ added. Of an
+    accumulated gradient it is the mean that is looked at, so that one bad
     batch spoils the step it is part of and no other. Keras' own
     `LossScaleOptimizer` looks before it hands gradients over, on several
     replicas at the first one's alone: what it skips is not counted here, and
@@ -48,8 +49,9 @@ class Optimizer(policy.WeightDecayPolicy):
     past it. `first_overshoot_step` is the first step where it would have been.
 
     An algorithm fills in `step` and, where it needs them, `build`,
-    `precondition`, `accumulate`, `second_moment`, `coefficients` and
-    `stable_scale`.
+    `precondition`, `accumulate`, `second_moment`, `coefficients`, `advance`
+    and `stable_scale`. What `step` uses it reads from the variables that the
+    others have written; see `tfwd.optimizers.conditional`.
 
     Args:
         learning_rate: η, a float >= 0, a Keras `LearningRateSchedule`, or a
@@ -66,6 +68,9 @@ class Optimizer(policy.WeightDecayPolicy):
             regular expressions on the path, or the presets `"@bias"`,
             `"@norm"`, `"@embedding"`, `"@standard"`. See
             `tfwd.optimizers.presets`.
+        skip_nonfinite: Whether to look at the gradient and skip a step as
+            above. False saves the look, a pass over the gradient; what is not
+            finite then stays in the weights, as with Keras' optimizers.
         **keras_arguments: `name`, `clipnorm`, `clipvalue`, `global_clipnorm`,
             `use_ema`, `ema_momentum`, `ema_overwrite_frequency`,
             `loss_scale_factor`, `gradient_accumulation_steps`, as in
@@ -79,7 +84,15 @@ class Optimizer(policy.WeightDecayPolicy):
     squares_gradients = False
 
     def step_is_possible(self, gradients):
-        """Returns whether gradients, ηₜ and λₜ are finite, as in the class."""
+        """Returns whether gradients, ηₜ and λₜ are finite, as in the class.
+
+        Args:
+            gradients: Dense gradients: summed over replicas, without loss
+                scale, the mean of those accumulated.
+
+        Returns:
+            A boolean scalar, the same on all replicas.
+        """
         squares = (
             self.squares_gradients or self.clipnorm or self.global_clipnorm
         )
@@ -120,6 +133,9 @@ class Optimizer(policy.WeightDecayPolicy):
         """
         return (learning_rate,)
 
+    def advance(self, index, gradient, *coefficients):
+        """Updates what the step of one variable is made of, if anything."""
+
     def step(self, index, gradient, *coefficients):
         """Returns what is subtracted from one variable beside the decay."""
         raise NotImplementedError
@@ -145,41 +161,83 @@ class Optimizer(policy.WeightDecayPolicy):
     def update(self, indices, variables, gradients, learning_rate):
         """Moves the variables; see the class for the order."""
         dtypes = [keras.backend.standardize_dtype(v.dtype) for v in variables]
-        gradients = [
-            ops.cast(gradient, dtype)
-            for gradient, dtype in zip(gradients, dtypes, strict=True)
-        ]
         learning_rate = ops.cast(learning_rate, policy.scalar_dtype())
         coefficient = self.scheduled_weight_decay()
+        raw = gradients
+        gradients = [
+            ops.cast(gradient, dtype)
+            for gradient, dtype in zip(
+                self.clipped(gradients), dtypes, strict=True
+            )
+        ]
         if self.weight_decay_mode == "l2":
             gradients = [
                 self._penalized(*row, coefficient)
                 for row in zip(indices, variables, gradients, strict=True)
             ]
+        if_possible = self._guard(raw, gradients)
         gradients = self.precondition(indices, gradients, learning_rate)
-        for index, gradient in zip(indices, gradients, strict=True):
-            self.accumulate(index, gradient)
+        if_possible(
+            lambda: [
+                self.accumulate(index, gradient)
+                for index, gradient in zip(indices, gradients, strict=True)
+            ]
+        )
         mean = None
         if self.needs_second_moment():
             mean = decay.global_mean([self.second_moment(i) for i in indices])
             mean = ops.cast(mean, policy.scalar_dtype())
         effective = self.effective_coefficient(coefficient, mean)
         rates = self._decay_rates(indices, learning_rate, effective)
-
         shared = self.coefficients(learning_rate, mean)
-        for index, variable, gradient, rate, dtype in zip(
-            indices, variables, gradients, rates, dtypes, strict=True
-        ):
-            scalars = [ops.cast(scalar, dtype) for scalar in shared]
-            step = self.step(index, gradient, *scalars)
-            if rate is not None:
-                # Added to the step, not folded into a factor 1 − ηsλ of θ,
-                # which float32 rounds to a relative 6e-8: a small decay would
-                # lose its digits, always to the same side.
-                step = step + ops.cast(ops.minimum(rate, 1), dtype) * variable
-            self.assign_sub(variable, step)
-        self.assign(self.effective_weight_decay, effective)
+        scalars = {
+            dtype: [ops.cast(scalar, dtype) for scalar in shared]
+            for dtype in set(dtypes)
+        }
+
+        def advance():
+            for index, gradient, dtype in zip(
+                indices, gradients, dtypes, strict=True
+            ):
+                self.advance(index, gradient, *scalars[dtype])
+
+        def move():
+            for index, variable, gradient, rate, dtype in zip(
+                indices, variables, gradients, rates, dtypes, strict=True
+            ):
+                step = self.step(index, gradient, *scalars[dtype])
+                if rate is not None:
+                    # Added to the step, not folded into a factor 1 − ηsλ of
+                    # θ, which float32 rounds to a relative 6e-8: a small decay
+                    # would lose its digits, always to the same side.
+                    share = ops.cast(ops.minimum(rate, 1), dtype)
+                    step = step + share * variable
+                self.assign_sub(variable, step)
+            self.assign(self.effective_weight_decay, effective)
+
+        if type(self).advance is not Optimizer.advance:
+            if_possible(advance)
+        if_possible(move)
         self._record_overshoot(rates)
+
+    def _guard(self, raw, seen):
+        """Counts a step that is not possible; returns what calls if it is.
+
+        Args:
+            raw: The gradients before they are clipped.
+            seen: The same as the statistics see them.
+        """
+        if not self.skip_nonfinite:
+            return lambda update: update()
+        is_clipped = self.clipnorm or self.clipvalue or self.global_clipnorm
+        is_penalized = self.weight_decay_mode == "l2"
+        looked_at = [] if is_penalized and not is_clipped else list(raw)
+        is_possible = self.step_is_possible(
+            looked_at + (seen if is_penalized else [])
+        )
+        self.count_skipped(ops.logical_not(is_possible))
+        known = [*self.model_variables(), *self.variables]
+        return lambda update: conditional.update_if(is_possible, update, known)
 
     def _penalized(self, index, variable, gradient, coefficient):
         factor = self.weight_decay_factors[index]

@@ -38,18 +38,6 @@ else:
 class HookedOptimizer(_BackendOptimizer):
     """A Keras optimizer that updates all variables in one call, or none."""
 
-    def step_is_possible(self, gradients):
-        """Returns whether a step may be taken; for the base class to fill in.
-
-        Args:
-            gradients: Dense gradients: summed over replicas, without loss
-                scale, the mean of those accumulated, not clipped.
-
-        Returns:
-            A boolean scalar, the same on all replicas.
-        """
-        raise NotImplementedError
-
     def count_skipped(self, skipped):
         """Adds one if a step was skipped; for the policy to fill in.
 
@@ -69,7 +57,7 @@ class HookedOptimizer(_BackendOptimizer):
             indices: Positions of the variables among those of `build`.
             variables: The variables that have a gradient in this step.
             gradients: Dense gradients: summed over replicas, without loss
-                scale, accumulated, clipped.
+                scale, the mean of those accumulated, not clipped.
             learning_rate: The scheduled learning rate, a scalar.
         """
         raise NotImplementedError
@@ -82,68 +70,52 @@ class HookedOptimizer(_BackendOptimizer):
             known = trainable_variables = list(trainable_variables)
         variable_types.check_real_floating(known, grads)
         # Keras constrains variables after every step. That is a projection,
-        # but not to the last digit, and a skipped step moves nothing.
-        constrained = [v for v in known if v.constraint is not None]
-        if not constrained:
+        # but not to the last digit, and a skipped step moves nothing. Nor may
+        # the averages that overwrite them.
+        moved = [v for v in known if v.constraint is not None]
+        if self.use_ema and self.ema_overwrite_frequency:
+            moved = known
+        if not (moved and self.skip_nonfinite):
             super().apply(grads, trainable_variables)
             return
-        before = [ops.copy(v) for v in constrained]
+        before = [ops.copy(v) for v in moved]
         count = ops.copy(self.skipped_steps)
         super().apply(grads, trainable_variables)
         is_skipped = ops.not_equal(self.skipped_steps, count)
-        for variable, old in zip(constrained, before, strict=True):
+        for variable, old in zip(moved, before, strict=True):
             self.assign(variable, _choice(is_skipped, old, variable))
 
     def _backend_apply_gradients(self, grads, trainable_variables):
         grads = self.global_gradients(grads, trainable_variables)
         gradient_shapes.check(grads, trainable_variables)
-        take = super()._backend_apply_gradients
-        is_possible = self._is_possible(grads, trainable_variables)
+        self._skipped_before = ops.copy(self.skipped_steps)
+        super()._backend_apply_gradients(grads, trainable_variables)
+
+    def _clip_gradients(self, grads):
+        """Returns the gradients; `update` looks at them before it clips."""
+        return grads
+
+    def clipped(self, gradients):
+        """Returns the gradients clipped as Keras' arguments say."""
+        return super()._clip_gradients(gradients)
+
+    def _update_model_variables_moving_average(self, trainable_variables):
+        """Averages after a step that was taken; the first one starts them."""
+        average = super()._update_model_variables_moving_average
+        if not self.skip_nonfinite:
+            average(trainable_variables)
+            return
+        is_taken = ops.equal(self.skipped_steps, self._skipped_before)
         conditional.update_if(
-            is_possible,
-            lambda: take(grads, trainable_variables),
-            self._skip,
+            ops.logical_or(is_taken, ops.equal(self.iterations, 0)),
+            lambda: average(trainable_variables),
             [*self.model_variables(), *self.variables],
         )
-        self.count_skipped(ops.logical_not(is_possible))
 
     def finalize_variable_values(self, var_list):
         """Ends a training; `fit` calls it, also within Keras' wrappers."""
         super().finalize_variable_values(var_list)
         self.warn_of_events()
-
-    def _is_possible(self, gradients, variables):
-        """Returns whether a step may be taken, true where none is due."""
-        parts = self.gradient_accumulation_steps
-        if not parts:
-            return self.step_is_possible(gradients)
-        kept = [
-            self._accumulated_gradients[self._get_variable_index(v)]
-            for v in variables
-        ]
-        return ops.cond(
-            ops.equal((self._iterations + 1) % parts, 0),
-            lambda: self.step_is_possible(
-                [(g + a) / parts for g, a in zip(gradients, kept, strict=True)]
-            ),
-            # The type is named, or JAX takes it for one of `floatx`.
-            lambda: ops.convert_to_tensor(True, dtype="bool"),
-        )
-
-    def _skip(self):
-        if self.gradient_accumulation_steps:
-            self._backend_reset_gradient_accumulators()
-        if not self.use_ema:
-            return
-        # Keras starts the averages in the first step, and only there.
-        is_first = ops.equal(self.iterations, 0)
-        for variable, average in zip(
-            self._trainable_variables,
-            self._model_variables_moving_average,
-            strict=True,
-        ):
-            if average is not None:
-                self.assign(average, _choice(is_first, variable, average))
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         indices = [self._get_variable_index(v) for v in trainable_variables]

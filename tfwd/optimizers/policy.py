@@ -19,6 +19,7 @@ from tfwd.optimizers import variable_types
 _FIXED = (
     "weight_decay_mode",
     "weight_decay_schedule",
+    "skip_nonfinite",
     "clipnorm",
     "clipvalue",
     "global_clipnorm",
@@ -64,6 +65,7 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
         weight_decay_schedule=None,
         weight_decay_multipliers=None,
         exclude_from_weight_decay=(),
+        skip_nonfinite=True,
         **keras_arguments,
     ):
         if weight_decay_mode is None:
@@ -81,11 +83,15 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
             "weight_decay", weight_decay
         )
         arguments.check_schedule("weight_decay_schedule", weight_decay_schedule)
+        skip_nonfinite = arguments.check_boolean(
+            "skip_nonfinite", skip_nonfinite
+        )
         learning_rate = arguments.check_learning_rate(learning_rate)
 
         super().__init__(learning_rate, **keras_checks.checked(keras_arguments))
         self.weight_decay_mode = weight_decay_mode
         self.weight_decay_schedule = weight_decay_schedule
+        self.skip_nonfinite = skip_nonfinite
         self._decay_factors = factors_lib.DecayFactors(exclusions, multipliers)
         self._has_warned_of_skipped_steps = False
         self._weight_decay = self._scalar("weight_decay", weight_decay)
@@ -298,6 +304,7 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
             weight_decay=_shortest_float(self._weight_decay),
             weight_decay_mode=self.weight_decay_mode,
             weight_decay_schedule=schedule,
+            skip_nonfinite=self.skip_nonfinite,
             weight_decay_multipliers={
                 rule.pattern: rule.factor
                 for rule in self._decay_factors.multipliers

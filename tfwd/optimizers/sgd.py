@@ -1,6 +1,7 @@
 """Stochastic gradient descent with momentum: SGD, SGDW, SGDS."""
 
 import keras
+from keras import ops
 
 from tfwd.optimizers import arguments
 from tfwd.optimizers import base
@@ -96,27 +97,30 @@ class SGD(base.Optimizer):
         if self.momentum:
             self.momentums = self.add_optimizer_variables(variables, "momentum")
 
-    def step(self, index, gradient, learning_rate):
-        """Updates the buffer and returns η m."""
-        dampened = gradient
-        if self.dampening:
-            dampened = (1 - self.dampening) * gradient
+    def advance(self, index, gradient, learning_rate):
+        """Updates the buffer."""
         if not self.momentum:
-            return learning_rate * dampened
-        if self.folded_learning_rate:
-            return self._folded_step(index, gradient, dampened, learning_rate)
-        m = self.momentum * self.momentums[index] + dampened
+            return
+        new = self._dampened(gradient)
+        m = self.momentum * self.momentums[index]
+        m = m - learning_rate * new if self.folded_learning_rate else m + new
         self.assign(self.momentums[index], m)
+
+    def step(self, index, gradient, learning_rate):
+        """Returns η m."""
+        if not self.momentum:
+            return learning_rate * self._dampened(gradient)
+        m = ops.convert_to_tensor(self.momentums[index])
+        if self.folded_learning_rate:
+            if self.nesterov:
+                m = self.momentum * m - learning_rate * gradient
+            return -m
         if self.nesterov:
             m = gradient + self.momentum * m
         return learning_rate * m
 
-    def _folded_step(self, index, gradient, dampened, learning_rate):
-        m = self.momentum * self.momentums[index] - learning_rate * dampened
-        self.assign(self.momentums[index], m)
-        if self.nesterov:
-            m = self.momentum * m - learning_rate * gradient
-        return -m
+    def _dampened(self, gradient):
+        return (1 - self.dampening) * gradient if self.dampening else gradient
 
     def stable_scale(self, mean):
         """Returns (1 − dampening)/(1 − momentum)."""
