@@ -101,10 +101,7 @@ def _saved_again(optimizer):
 
 
 def _trains(optimizer):
-    """Asserts that a step leaves finite weights, or is counted as skipped.
-
-    An L2 penalty of λ >= 2³¹ diverges at once; nothing looks at λθ.
-    """
+    """Asserts that a step leaves finite weights, or is counted as skipped."""
     weights = np.float32([[0.5, -0.25], [1.0, 2.0]])
     variable = keras.Variable(weights, name="kernel")
     gradient = keras.ops.convert_to_tensor(weights[::-1].copy())
@@ -114,9 +111,7 @@ def _trains(optimizer):
     _saved_again(optimizer)
     skipped = keras.ops.convert_to_numpy(optimizer.skipped_steps)
     now = keras.ops.convert_to_numpy(variable)
-    coefficient = keras.ops.convert_to_numpy(optimizer.weight_decay)
-    diverges = optimizer.weight_decay_mode == "l2" and coefficient >= 2**31
-    assert skipped or diverges or np.isfinite(now).all(), now
+    assert skipped or np.isfinite(now).all(), now
 
 
 def _is_schedule(schedule):
@@ -145,6 +140,7 @@ def _optimizer_rows():
         "weight_decay_schedule": None,
         "weight_decay_multipliers": None,
         "exclude_from_weight_decay": (),
+        "skip_nonfinite": True,
         "clipnorm": None,
         "clipvalue": None,
         "global_clipnorm": None,

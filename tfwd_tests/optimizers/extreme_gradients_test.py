@@ -121,3 +121,56 @@ def test_offset_bounds_the_scale_where_there_is_no_gradient():
         np.array([3.0, -4.0]) * (1 - 1e-3 * 1e4 * 1e-2),
         rtol=1e-6,
     )
+
+
+@pytest.mark.parametrize("cls", [tfwd.Adam, tfwd.Adai, tfwd.Yogi])
+@pytest.mark.parametrize("clip", [{}, {"clipvalue": 1.0}, {"clipnorm": 1.0}])
+def test_a_penalty_without_a_square_skips_the_step(cls, clip):
+    """λθ = 2e20 has no square in float32, whatever the gradient."""
+    optimizer = cls(0.1, weight_decay=1e20, weight_decay_mode="l2", **clip)
+    variable = keras.Variable([2.0, -1.0])
+    harness.apply_all(optimizer, [variable], [[[0.5, 0.25]]] * 2)
+    assert number(optimizer.skipped_steps) == 2
+    np.testing.assert_array_equal(ops.convert_to_numpy(variable), [2.0, -1.0])
+
+
+@pytest.mark.parametrize("clip", ["clipvalue", "clipnorm", "global_clipnorm"])
+@pytest.mark.parametrize("mode", ["l2", "decoupled"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_bad_gradient_is_seen_before_it_is_clipped(clip, mode, bad):
+    optimizer = tfwd.SGD(
+        0.1, weight_decay=0.1, weight_decay_mode=mode, **{clip: 1.0}
+    )
+    variable = keras.Variable([2.0, -1.0])
+    harness.apply_all(optimizer, [variable], [[[bad, 0.25]]])
+    assert number(optimizer.skipped_steps) == 1
+    np.testing.assert_array_equal(ops.convert_to_numpy(variable), [2.0, -1.0])
+
+
+@pytest.mark.parametrize("cls", [tfwd.SGDS, tfwd.AdamW, tfwd.AdamS, tfwd.AdaiS])
+def test_without_the_look_a_good_step_is_the_same_to_the_last_bit(cls):
+    theta, gradients = harness.random_problem(5)
+    looks, goes = (
+        harness.apply_all(
+            cls(0.1, weight_decay=0.1, skip_nonfinite=value),
+            harness.make_variables(theta),
+            gradients,
+        )
+        for value in (True, False)
+    )
+    for expected, actual in zip(looks, goes, strict=True):
+        np.testing.assert_array_equal(actual, expected)
+
+
+def test_without_the_look_what_is_not_finite_stays():
+    optimizer = tfwd.AdamW(0.1, weight_decay=0.1, skip_nonfinite=False)
+    variable = keras.Variable([2.0, -1.0])
+    harness.apply_all(optimizer, [variable], [[[np.nan, 0.25]]])
+    assert number(optimizer.skipped_steps) == 0
+    values = ops.convert_to_numpy(variable)
+    assert np.isnan(values[0]) and np.isfinite(values[1])
+
+
+def test_k_fac_always_looks():
+    with pytest.raises(ValueError, match="`skip_nonfinite` must be True"):
+        tfwd.KFAC(skip_nonfinite=False)

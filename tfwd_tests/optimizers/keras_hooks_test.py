@@ -14,10 +14,11 @@ import tfwd
 
 COMMON = {
     "_backend_apply_gradients": ["grads", "trainable_variables"],
-    "_backend_reset_gradient_accumulators": [],
+    "_clip_gradients": ["grads"],
     "_backend_update_step": ["grads", "trainable_variables", "learning_rate"],
     "_apply_weight_decay": ["variables"],
     "_get_variable_index": ["variable"],
+    "_update_model_variables_moving_average": ["trainable_variables"],
     "_overwrite_variable_with_gradient": ["variable"],
 }
 TENSORFLOW = {
