@@ -7,31 +7,19 @@ schedules, and the layers of `tfwd.models`. The other rooms (`tfwd.data`,
 since some of them need TensorFlow, and so is `tfwd.decay_scope`, the function
 `tfwd.diagnostics.decay_scope.patterns`.
 
-The binaries, `tfwd.train` and `tfwd.diagnose`, have this package imported on
-the way to them, but read their flags before anything that takes seconds.
+The binaries, such as `tfwd.train`, have this package imported on the way to
+them, but read their flags before anything that takes seconds.
 """
 
 import importlib
-import sys
+
+from tfwd import binaries
 
 __version__ = "0.1.0"
 
 _ROOMS = ("data", "diagnostics", "training")
-_BINARIES = ("tfwd.train", "tfwd.diagnose")
 
-
-def _is_on_the_way():
-    """Whether Python is looking for one of the binaries, to run it."""
-    words = sys.orig_argv
-    # It says so as long as it has no path to put there.
-    return sys.argv[:1] == ["-m"] and any(
-        words[i : i + 2] == ["-m", name]
-        for i in range(len(words))
-        for name in _BINARIES
-    )
-
-
-if not _is_on_the_way():
+if not binaries.is_looked_for():
     from tfwd import kfac
     from tfwd import models  # noqa: F401
     from tfwd import optimizers

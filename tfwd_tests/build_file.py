@@ -13,8 +13,9 @@ RULES = "@rules_python//python:{}.bzl"
 # Which other rooms the files of a room, or a file beside the rooms, may import.
 # `tfwd` is the public face, tfwd/__init__.py.
 ORDER = {
-    "tfwd": {"kfac", "models", "optimizers"},
-    "data": set(),
+    "tfwd": {"binaries", "kfac", "models", "optimizers"},
+    "binaries": set(),
+    "data": {"binaries", "quiet"},
     "diagnose": {"training"},
     "diagnostics": {"durable", "kfac", "optimizers"},
     "durable": set(),
@@ -22,6 +23,7 @@ ORDER = {
     "kfac": {"hashing", "optimizers"},
     "models": {"hashing"},
     "optimizers": set(),
+    "quiet": set(),
     "training": {
         "tfwd",
         "data",
@@ -30,6 +32,7 @@ ORDER = {
         "kfac",
         "models",
         "optimizers",
+        "quiet",
     },
     "train": {"training"},
 }

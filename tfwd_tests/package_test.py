@@ -41,7 +41,7 @@ def test_import_brings_what_models_are_saved_with_and_no_other_room():
         "tfwd.training\n"
         "print('tfwd.training' in sys.modules)\n"
     )
-    rooms = ["hashing", "kfac", "models", "optimizers"]
+    rooms = ["binaries", "hashing", "kfac", "models", "optimizers"]
     assert run_python(program) == [*rooms, "True"]
 
 

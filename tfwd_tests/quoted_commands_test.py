@@ -23,7 +23,7 @@ import pytest
 if keras.backend.backend() != "tensorflow":
     pytest.skip("Training is TensorFlow's", allow_module_level=True)
 
-from tfwd.data import prepare
+from tfwd.data import preparation
 from tfwd.data import sources
 from tfwd.diagnostics import table
 from tfwd.training import flagfile
@@ -183,7 +183,7 @@ def published_cifar10(tmp_path_factory):
 def archive(published_cifar10, monkeypatch):
     path, md5, counts = published_cifar10
     monkeypatch.setitem(sources.MD5, "cifar10", md5)
-    monkeypatch.setitem(prepare.COUNTS, "cifar10", counts)
+    monkeypatch.setitem(preparation.COUNTS, "cifar10", counts)
     return path
 
 
@@ -196,11 +196,11 @@ def data_set():
 def data_dir(published_cifar10, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tensorflow_datasets")
     path, md5, counts = published_cifar10
-    prepare.prepare("cifar10", path, folder, counts, md5)
+    preparation.prepare("cifar10", path, folder, counts, md5)
     splits = published.random_splits("mnist")
     files = published.write_files(folder / "idx", published.mnist_files(splits))
     counts = published.counts_of("mnist", splits)
-    prepare.prepare("mnist", files, folder, counts)
+    preparation.prepare("mnist", files, folder, counts)
     return folder
 
 

@@ -1,11 +1,12 @@
 """What the binaries share: TensorFlow, loaded late, and lines for errors."""
 
 import contextlib
+import logging
 import signal
 import sys
 import warnings
 
-from tfwd.training import quiet
+from tfwd import quiet
 from tfwd.training import usage
 
 
@@ -32,13 +33,17 @@ def begin():
 def load_tensorflow():
     """Imports TensorFlow without its reports, and Keras on top of it.
 
+    Of what TensorFlow's Python modules log, errors are left.
+
     Raises:
         UsageError: Keras' backend is another one.
     """
     with _hidden("matplotlib"):
         quiet.import_tensorflow()
         import keras
+        import tensorflow as tf
 
+    tf.get_logger().setLevel(logging.ERROR)
     name = keras.backend.backend()
     if name != "tensorflow":
         raise usage.UsageError(

@@ -2,8 +2,12 @@
 
 import time
 
+import keras
 import numpy as np
-import tensorflow as tf
+
+IS_TENSORFLOW = keras.backend.backend() == "tensorflow"
+if IS_TENSORFLOW:
+    import tensorflow as tf
 
 
 def alternating_seconds(functions, repeats):
@@ -20,7 +24,8 @@ def alternating_seconds(functions, repeats):
 def _seconds(function):
     start = time.perf_counter()
     function()
-    tf.test.experimental.sync_devices()
+    if IS_TENSORFLOW:
+        tf.test.experimental.sync_devices()
     return time.perf_counter() - start
 
 

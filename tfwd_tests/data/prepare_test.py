@@ -9,6 +9,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from tfwd.data import catalog
+from tfwd.data import preparation
 from tfwd.data import prepare
 from tfwd_tests.data import published
 
@@ -74,7 +75,7 @@ def test_mnist_goes_round(tmp_path, no_network, is_packed):
     source = published.write_files(tmp_path / "source", files)
     out = tmp_path / "out"
     counts = published.counts_of("mnist", splits)
-    written = prepare.prepare("mnist", source, out, counts, md5)
+    written = preparation.prepare("mnist", source, out, counts, md5)
     assert written == str(out / "mnist" / "3.0.1")
     check_written("mnist", splits, out, source.iterdir())
     # And the library itself loads what was written.
@@ -90,7 +91,7 @@ def test_a_folder_of_cifar_goes_round(tmp_path, no_network, name, is_pickled):
     # Either the folder itself or the one that it was unpacked in.
     given = source if is_pickled else tmp_path
     counts = published.counts_of(name, splits)
-    prepare.prepare(name, given, tmp_path / "out", counts)
+    preparation.prepare(name, given, tmp_path / "out", counts)
     check_written(name, splits, tmp_path / "out", source.iterdir())
 
 
@@ -102,7 +103,7 @@ def test_an_archive_of_cifar_goes_round(tmp_path, no_network, is_pickled):
         archive, *published.cifar_folder("cifar10", splits, is_pickled)
     )
     counts = published.counts_of("cifar10", splits)
-    prepare.prepare(
+    preparation.prepare(
         "cifar10",
         archive,
         tmp_path / "out",
@@ -132,31 +133,31 @@ def tiny(train=(0, 1, 1), images=3):
     ],
 )
 def test_labels_out_of_range_or_number_are_refused(changed, reason):
-    prepare.check(tiny()[0], {"label": ["a", "b"]}, tiny()[1])
+    preparation.check(tiny()[0], {"label": ["a", "b"]}, tiny()[1])
     splits, counts = tiny(**changed)
     with pytest.raises(ValueError, match=f"^train must hold .*{reason}"):
-        prepare.check(splits, {}, counts)
+        preparation.check(splits, {}, counts)
 
 
 def test_what_is_not_the_data_set_is_named_with_its_folder(tmp_path):
     files = published.mnist_files(published.random_splits("mnist"))
     source = published.write_files(tmp_path / "source", files)
     with pytest.raises(ValueError, match=f"Received: [0-9] in {source}$"):
-        prepare.prepare("mnist", source, tmp_path / "out")
+        preparation.prepare("mnist", source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_missing_names_of_classes_are_refused():
     splits, counts = tiny()
     with pytest.raises(ValueError, match="2 classes of label. Received: 1$"):
-        prepare.check(splits, {"label": ["a"]}, counts)
+        preparation.check(splits, {"label": ["a"]}, counts)
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "cifar100"])
 def test_the_published_counts_are_those_of_the_whole_data_set(name):
     train = 60000 if name == "mnist" else 50000
     for split, size in (("train", train), ("test", 10000)):
-        kinds = prepare.COUNTS[name][split]
+        kinds = preparation.COUNTS[name][split]
         assert {kind: len(counts) for kind, counts in kinds.items()} == (
             published.CLASSES[name]
         )
@@ -171,7 +172,7 @@ def test_an_existing_data_set_is_left_as_it_is(tmp_path):
         tmp_path / "source", published.mnist_files(splits)
     )
     with pytest.raises(ValueError, match="must not hold mnist/3.0.1 already"):
-        prepare.prepare(
+        preparation.prepare(
             "mnist", source, tmp_path, published.counts_of("mnist", splits)
         )
     assert [path.name for path in target.iterdir()] == ["mine"]
@@ -195,7 +196,7 @@ def test_what_is_interrupted_leaves_no_data_set(tmp_path, error):
     splits = published.random_splits("mnist")
     splits["test"]["label"] = Interrupting(error)
     with pytest.raises(type(error)):
-        prepare.write("mnist", splits, {}, {}, tmp_path)
+        preparation.write("mnist", splits, {}, {}, tmp_path)
     assert not list(tmp_path.glob("*/*"))
 
 
@@ -216,7 +217,7 @@ def test_the_binary_writes_and_then_refuses_to_overwrite(
         tmp_path / "source", published.mnist_files(splits)
     )
     counts = {"mnist": published.counts_of("mnist", splits)}
-    monkeypatch.setattr(prepare, "COUNTS", counts)
+    monkeypatch.setattr(preparation, "COUNTS", counts)
     arguments = [
         "--dataset=mnist",
         f"--source={source}",

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfwd import data
-from tfwd.data import prepare
+from tfwd.data import preparation
 from tfwd.data import records
 from tfwd_tests.data import feeding
 from tfwd_tests.data import jpegs
@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
     for name in published.SHAPES:
         splits = published.random_splits(name)
         names = {} if name == "mnist" else published.names_of(name)
-        prepare.write(name, splits, names, {}, root)
+        preparation.write(name, splits, names, {}, root)
     images = [jpegs.ramp(20 + n, 20) for n in range(40)]
     jpegs.write(root, images, images[:3])
     for split in ("train", "valid", "test"):

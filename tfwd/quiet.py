@@ -6,7 +6,6 @@ whatever that says; those lines are left out here, by the same measure.
 """
 
 import contextlib
-import logging
 import os
 import re
 import signal
@@ -29,7 +28,8 @@ _ABOUT_THE_LOG = (
 def import_tensorflow():
     """Imports TensorFlow and lets it look for devices; errors are shown.
 
-    Its log is limited to errors unless the environment says otherwise.
+    What it logs later is limited to errors, too, unless the environment says
+    otherwise; the warnings of its Python modules are not.
     """
     level = os.environ.setdefault(_VARIABLE, _DEFAULT)
     is_loaded = "tensorflow" in sys.modules
@@ -38,7 +38,6 @@ def import_tensorflow():
 
         # The first look says what there is not.
         tf.config.list_physical_devices()
-    tf.get_logger().setLevel(logging.ERROR)
 
 
 @contextlib.contextmanager

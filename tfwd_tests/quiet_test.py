@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from tfwd.training import quiet
+from tfwd import quiet
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[1]
 INFO = b"I0000 00:00:1796028804.891 7352 port.cc:153] oneDNN custom operations"
 NOISE = [
     b"WARNING: All log messages before absl::InitializeLog() is called are",
@@ -61,7 +61,7 @@ def run(program, *arguments, **environment):
 
 WRITES = """
 import os, sys
-from tfwd.training import quiet
+from tfwd import quiet
 with quiet.without_reports(sys.argv[1]):
     for line in sys.argv[2:-1]:
         os.write(2, line.encode() + b"\\n")
@@ -85,7 +85,7 @@ def test_what_is_no_report_is_written_by_a_process_however_it_ends(
 ):
     # Without the package's own import, which brings TensorFlow.
     program = WRITES.format(end=end).replace(
-        "from tfwd.training import quiet",
+        "from tfwd import quiet",
         "import importlib.util as u\n"
         f"s = u.spec_from_file_location('quiet', {quiet.__file__!r})\n"
         "quiet = u.module_from_spec(s); s.loader.exec_module(quiet)",
@@ -108,7 +108,9 @@ def imported(*command, **environment):
     return modules, code, out, rest
 
 
-@pytest.mark.parametrize("binary", ["tfwd.train", "tfwd.diagnose"])
+@pytest.mark.parametrize(
+    "binary", ["tfwd.train", "tfwd.diagnose", "tfwd.data.prepare"]
+)
 @pytest.mark.parametrize(
     ("argument", "code"), [("--help", 0), ("--no_such_flag", 2)]
 )
@@ -117,7 +119,8 @@ def test_flags_need_no_tensorflow(binary, argument, code):
     assert (found, len(rest)) == (code, code and 1)
     assert "absl.flags" in modules
     roots = {name.partition(".")[0] for name in modules}
-    assert not roots & {"tensorflow", "keras", "jax", "matplotlib"}
+    slow = {"tensorflow", "tensorflow_datasets", "keras", "jax", "matplotlib"}
+    assert not roots & slow
     assert ("--dataset:" in out) == (argument == "--help")
 
 
@@ -138,3 +141,56 @@ def test_command_imports_what_models_are_saved_with_and_says_nothing(tmp_path):
     assert out.split()[:2] == ["loss", "accuracy"]
     # Keras has looked for matplotlib, which was not found.
     assert "tensorflow" in modules and "matplotlib.figure" not in modules
+
+
+def test_preparation_says_nothing_but_what_is_wrong(tmp_path):
+    modules, code, out, rest = imported(
+        "tfwd.data.prepare",
+        "--dataset=mnist",
+        f"--source={tmp_path / 'nowhere'}",
+        f"--data_dir={tmp_path}",
+        TF_CPP_MIN_LOG_LEVEL=None,
+    )
+    assert (code, out, len(rest)) == (2, "", 1)
+    assert rest[0].startswith("`source` must be a folder")
+    assert "tensorflow" in modules
+
+
+def test_benchmark_and_the_process_that_it_starts_say_nothing():
+    code, out, err = run(
+        ["-m", "tfwd_tests.benchmarks.full_size"],
+        "--quick",
+        "--models=lstm",
+        TF_CPP_MIN_LOG_LEVEL=None,
+    )
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1].startswith("lstm")
+
+
+def test_benchmarks_on_jax_need_no_tensorflow():
+    program = (
+        "import sys\n"
+        "sys.modules['tensorflow'] = None\n"
+        "from tfwd_tests.benchmarks import kfac\n"
+    )
+    assert run(["-c", program], KERAS_BACKEND="jax")[0] == 0
+
+
+def test_warning_and_failure_of_an_import_are_written(tmp_path):
+    (tmp_path / "tensorflow.py").write_text(
+        "import os, warnings\n"
+        "warnings.warn('a warning')\n"
+        f"os.write(2, {INFO!r} + os.linesep.encode())\n"
+        "raise ImportError('no library')\n"
+    )
+    paths = os.pathsep.join([str(tmp_path), str(ROOT)])
+    code, out, err = run(
+        ["-m", "tfwd.data.prepare"],
+        *("--dataset=mnist", "--source=x", "--data_dir=y"),
+        PYTHONPATH=paths,
+        TF_CPP_MIN_LOG_LEVEL=None,
+    )
+    assert (code, out) == (1, "")
+    assert "UserWarning: a warning" in err
+    assert err.endswith("ImportError: no library\n")
+    assert INFO.decode() not in err
