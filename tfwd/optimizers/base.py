@@ -7,10 +7,11 @@ from keras import ops
 
 from tfwd.optimizers import finite
 from tfwd.optimizers import policy
+from tfwd.optimizers import selective
 from tfwd.optimizers import weight_decay as decay
 
 
-class Optimizer(policy.WeightDecayPolicy):
+class Optimizer(selective.SelectiveOptimizer):
     """An optimizer whose weight decay is chosen, exact and inspectable.
 
     One step, in this order, the same on one device and on many:
@@ -54,12 +55,17 @@ class Optimizer(policy.WeightDecayPolicy):
     Args:
         learning_rate: η, a float >= 0, a Keras `LearningRateSchedule`, or a
             callable without arguments.
-        weight_decay: λ >= 0. Set `optimizer.weight_decay` to change it
-            between steps, also when the step is compiled.
+        weight_decay: λ >= 0, a float or a Keras `LearningRateSchedule`. Set
+            `optimizer.weight_decay` to change a float between steps, also
+            when the step is compiled.
         weight_decay_mode: One of the class's `weight_decay_modes`, of which
             the first is the default. See `tfwd.optimizers.weight_decay`.
         weight_decay_schedule: A Keras `LearningRateSchedule` whose value
-            multiplies λ, independent of the learning rate's.
+            multiplies λ, independent of the learning rate's; not together
+            with a `weight_decay` that is a schedule.
+        learning_rate_multipliers: A dict from pattern to factor; the factors
+            of all patterns that match a variable's path multiply its η.
+            `tfwd.layerwise` makes one of layer-wise rate decay.
         weight_decay_multipliers: A dict from pattern to factor; the factors
             of all patterns that match a variable's path multiply its λ.
         exclude_from_weight_decay: Patterns of the variables that do not decay:
@@ -166,12 +172,15 @@ class Optimizer(policy.WeightDecayPolicy):
         effective = self.effective_coefficient(coefficient, mean)
         rates = self._decay_rates(indices, learning_rate, effective)
 
-        shared = self.coefficients(learning_rate, mean)
+        shared = self._shared_coefficients(indices, learning_rate, mean)
         for index, variable, gradient, rate, dtype in zip(
             indices, variables, gradients, rates, dtypes, strict=True
         ):
-            scalars = [ops.cast(scalar, dtype) for scalar in shared]
+            factor = self.learning_rate_factors[index]
+            scalars = [ops.cast(scalar, dtype) for scalar in shared[factor]]
             step = self.step(index, gradient, *scalars)
+            if factor == 0:  # Frozen; what the step keeps went on.
+                continue
             if rate is not None:
                 # Added to the step, not folded into a factor 1 − ηsλ of θ,
                 # which float32 rounds to a relative 6e-8: a small decay would
@@ -188,6 +197,17 @@ class Optimizer(policy.WeightDecayPolicy):
         coefficient = ops.cast(coefficient * factor, gradient.dtype)
         return decay.penalized_gradient(gradient, variable, coefficient)
 
+    def _shared_coefficients(self, indices, learning_rate, mean):
+        """Returns {factor of η: the scalars of the variables that have it}."""
+        return {
+            factor: self.coefficients(
+                learning_rate if factor == 1 else learning_rate * factor, mean
+            )
+            for factor in dict.fromkeys(
+                self.learning_rate_factors[i] for i in indices
+            )
+        }
+
     def _decay_rates(self, indices, learning_rate, effective):
         """Returns for each variable the fraction of θ that decays, or None."""
         rate = decay.decay_rate(
@@ -196,6 +216,7 @@ class Optimizer(policy.WeightDecayPolicy):
         rates = []
         for index in indices:
             factor = self.weight_decay_factors[index]
+            factor = factor * self.learning_rate_factors[index]
             share = rate * factor if factor else None
             if factor and self.weight_decay_mode == "elementwise":
                 scale = self.elementwise_scale(index)
