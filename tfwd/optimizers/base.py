@@ -29,6 +29,15 @@ class Optimizer(selective.SelectiveOptimizer):
     is neither moved nor decayed nor counted in a mean, though t advances for
     all.
 
+    With `learning_rate_multipliers` the step of variable i is that of the rule
+    with ηᵢ = fᵢη in place of η, also inside bounds and buffers, and its decay
+    that of the mode times fᵢ: ηᵢsₜλₜ, in mode `"independent"` fᵢλₜ (as in
+    Loshchilov & Hutter 2019, Algorithm 2, whose multiplier of the step is that
+    of the decay), and in mode `"l2"` no more than the step has already. Every
+    step here is linear in η, so this multiplies the step by fᵢ. Clipping and
+    means over all variables, such as v̄, know nothing of it. With fᵢ = 0 the
+    variable rests, while its statistics go on.
+
     A step whose gradient is not finite everywhere, on whichever replica, is
     skipped: no variable, statistic, average or `effective_weight_decay`
     changes. `skipped_steps` counts it, and so does t. So is one whose squares

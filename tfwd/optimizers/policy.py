@@ -38,8 +38,8 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
     """A Keras optimizer that knows its weight decay, and saves what it knows.
 
     Holds the coefficient as a variable, so that it can be changed between
-    compiled steps, or as a schedule. Which variables it is for is that of
-    `tfwd.optimizers.selective`, what is done with it that of
+    compiled steps, or as a schedule. Which variables decay is the business of
+    `tfwd.optimizers.selective`, how they do that of
     `tfwd.optimizers.base.Optimizer`, which documents the arguments.
     """
 
