@@ -18,10 +18,6 @@ import sys
 __version__ = "0.1.0"
 
 _ROOMS = ("data", "diagnostics", "training")
-_FUNCTIONS = {
-    "decay_scope": ("tfwd.diagnostics.decay_scope", "patterns"),
-    "layerwise": ("tfwd.diagnostics.layerwise", "multipliers"),
-}
 _BINARIES = ("tfwd.train", "tfwd.diagnose")
 
 
@@ -47,6 +43,12 @@ if not _is_on_the_way():
         *kfac.__all__,
         *(name for name in optimizers.__all__ if name != "OPTIMIZERS"),
     ]
+
+
+_FUNCTIONS = {
+    "decay_scope": ("tfwd.diagnostics.decay_scope", "patterns"),
+    "layerwise": ("tfwd.diagnostics.layerwise", "multipliers"),
+}
 
 
 def __getattr__(name):
