@@ -4,8 +4,9 @@ Importing the package imports, and so registers with Keras, whatever a saved
 model of this library can hold: the optimizers, K-FAC among them, their
 schedules, and the layers of `tfwd.models`. The other rooms (`tfwd.data`,
 `tfwd.diagnostics`, `tfwd.training`) are imported when they are first used,
-since some of them need TensorFlow, and so is `tfwd.decay_scope`, the function
-`tfwd.diagnostics.decay_scope.patterns`.
+since some of them need TensorFlow, and so are the functions
+`tfwd.decay_scope`, `tfwd.diagnostics.decay_scope.patterns`, and
+`tfwd.layerwise`, `tfwd.diagnostics.layerwise.multipliers`.
 
 The binaries, such as `tfwd.train`, have this package imported on the way to
 them, but read their flags before anything that takes seconds.
@@ -32,13 +33,20 @@ if not binaries.is_looked_for():
     ]
 
 
+_FUNCTIONS = {
+    "decay_scope": ("tfwd.diagnostics.decay_scope", "patterns"),
+    "layerwise": ("tfwd.diagnostics.layerwise", "multipliers"),
+}
+
+
 def __getattr__(name):
     if name in _ROOMS:
         return importlib.import_module(f"tfwd.{name}")
-    if name == "decay_scope":
-        return importlib.import_module("tfwd.diagnostics.decay_scope").patterns
+    if name in _FUNCTIONS:
+        module, function = _FUNCTIONS[name]
+        return getattr(importlib.import_module(module), function)
     raise AttributeError(f"module 'tfwd' has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted({*globals(), *_ROOMS, "decay_scope"})
+    return sorted({*globals(), *_ROOMS, *_FUNCTIONS})

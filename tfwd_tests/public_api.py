@@ -21,7 +21,8 @@ HAS_CURVATURE = BACKEND in ("tensorflow", "jax")
 
 # What the library fills in by itself, or checks other arguments with.
 NOT_CALLED_WITH_ARGUMENTS = frozenset(
-    """OvershootWarning diagnostics.Mean diagnostics.scale_invariance.confirm
+    """OvershootWarning WeightDecayLogger
+    diagnostics.Mean diagnostics.scale_invariance.confirm
     diagnostics.mechanisms.check_names diagnostics.mechanisms.check_projections
     diagnostics.scale_invariance.ScaleInvariance
     diagnostics.weight_layers.WeightLayer diagnostics.table.File
@@ -65,7 +66,7 @@ def _of_module(path, module):
 def names():
     """Returns the public names of the backend that runs."""
     found = {n for n in tfwd.__all__ if _is_public(getattr(tfwd, n))}
-    found |= {"decay_scope"} if HAS_CURVATURE else set()
+    found |= {"decay_scope", "layerwise"} if HAS_CURVATURE else set()
     for name in ("schedules", "scaling"):
         found |= _of_module(name, getattr(tfwd, name))
     found |= {
@@ -139,6 +140,7 @@ def _optimizer_rows():
         "weight_decay_mode": None,
         "weight_decay_schedule": None,
         "weight_decay_multipliers": None,
+        "learning_rate_multipliers": None,
         "exclude_from_weight_decay": (),
         "skip_nonfinite": True,
         "clipnorm": None,
@@ -242,6 +244,7 @@ def _curvature_rows():
                 function = getattr(function, part)
             rows[path] = Row(function, {}, is_costly="data" in path)
     rows["decay_scope"] = Row(tfwd.decay_scope, {})
+    rows["layerwise"] = Row(tfwd.layerwise, {})
     rows["attach"] = Row(tfwd.attach, {})
     rows["KFAC.attach"] = Row(model.optimizer.attach, {})
     for path, row in rows.items():

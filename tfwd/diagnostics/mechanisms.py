@@ -179,7 +179,11 @@ class Mechanisms:
                     scale_invariant=found.is_invariant,
                     scale_invariant_with_bias=found.is_invariant_with_bias,
                     weights=kernel.size,
-                    **self._of_kernel(kernel, rates, of_layers.get(name, {})),
+                    **self._of_kernel(
+                        kernel,
+                        rates.of_variable(found.weight_layer.kernel),
+                        of_layers.get(name, {}),
+                    ),
                 )
             )
         own = self._of_means(sums)

@@ -22,6 +22,7 @@ class Rates:
         damping: K-FAC's λ.
         curvature: K-FAC's kind of curvature.
         curvature_scale: What K-FAC multiplies it by.
+        factors: {id of a variable: its factor of ηₜ}, where it has one.
     """
 
     learning_rate: float | None = None
@@ -29,6 +30,16 @@ class Rates:
     damping: float | None = None
     curvature: str | None = None
     curvature_scale: float | None = None
+    factors: dict[int, float] = dataclasses.field(default_factory=dict)
+
+    def of_variable(self, variable):
+        """Returns the rates with the learning rate that a variable has."""
+        if self.learning_rate is None:
+            return self
+        factor = self.factors.get(id(variable), 1.0)
+        return dataclasses.replace(
+            self, learning_rate=self.learning_rate * factor
+        )
 
     @property
     def expected_steps(self):
@@ -53,7 +64,11 @@ def of(optimizer, learning_rate=None):
         return Rates(learning_rate)
     if learning_rate is None:
         learning_rate = _float(optimizer.learning_rate)
-    rates = Rates(learning_rate, decay_rate(optimizer, learning_rate))
+    rates = Rates(
+        learning_rate,
+        decay_rate(optimizer, learning_rate),
+        factors=_factors(optimizer),
+    )
     if not isinstance(optimizer, kfac.KFAC):
         return rates
     return dataclasses.replace(
@@ -94,6 +109,15 @@ def decay_rate(optimizer, learning_rate):
     if mode == "stable" and _float(optimizer.iterations):
         return learning_rate * _float(optimizer.effective_weight_decay)
     return None
+
+
+def _factors(optimizer):
+    if not isinstance(optimizer, policy.WeightDecayPolicy):
+        return {}
+    if not optimizer.built:
+        return {}
+    variables = map(id, optimizer.model_variables())
+    return dict(zip(variables, optimizer.learning_rate_factors, strict=True))
 
 
 def _float(value):

@@ -56,7 +56,8 @@ class KFAC(bound.CurvatureOptimizer):
         factor_every: Steps between updates of the factors.
         inverse_every: Steps between refreshes of an inverse.
         kl_clip: κ > 0, the bound of η²Σ⟨V, U⟩ over the layers with a block,
-            before the momentum.
+            before the momentum. With `learning_rate_multipliers` it bounds
+            Σ fᵢ²η²⟨V, U⟩, where fᵢ is the highest factor in the layer.
         stagger_inverses: Whether to refresh the inverses one by one, spread
             over the steps, instead of all in one step. The two of a layer
             then have a π of different steps; the damping of their product is
@@ -240,9 +241,11 @@ class KFAC(bound.CurvatureOptimizer):
             )
             product = self._product(number, gradient)
             if self.kl_clip is not None:
-                inner += ops.cast(
-                    ops.sum(gradient * product), policy.scalar_dtype()
-                )
+                squared = ops.sum(gradient * product)
+                factor = max(self.learning_rate_factors[i] for i in present)
+                if factor != 1:
+                    squared = factor**2 * squared
+                inner += ops.cast(squared, policy.scalar_dtype())
             parts = block.from_matrix(product)
             for i, part in zip(record.positions, parts, strict=True):
                 if i in result:

@@ -19,6 +19,7 @@ from tfwd.optimizers.sgd import SGD
 from tfwd.optimizers.sgd import SGDS
 from tfwd.optimizers.sgd import SGDW
 from tfwd.optimizers.skipped_steps import SkippedSteps
+from tfwd.optimizers.weight_decay_logger import WeightDecayLogger
 from tfwd.optimizers.yogi import Yogi
 
 _CLASSES = (
@@ -34,6 +35,7 @@ __all__ = [
     "OPTIMIZERS",
     "OvershootWarning",
     "SkippedSteps",
+    "WeightDecayLogger",
     "scaling",
     "schedules",
     *(cls.__name__ for cls in _CLASSES),

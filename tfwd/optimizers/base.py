@@ -8,10 +8,11 @@ from keras import ops
 from tfwd.optimizers import conditional
 from tfwd.optimizers import finite
 from tfwd.optimizers import policy
+from tfwd.optimizers import selective
 from tfwd.optimizers import weight_decay as decay
 
 
-class Optimizer(policy.WeightDecayPolicy):
+class Optimizer(selective.SelectiveOptimizer):
     """An optimizer whose weight decay is chosen, exact and inspectable.
 
     One step, in this order, the same on one device and on many:
@@ -29,6 +30,15 @@ class Optimizer(policy.WeightDecayPolicy):
     The decay uses θ before the step. A variable without a gradient in a step
     is neither moved nor decayed nor counted in a mean, though t advances for
     all.
+
+    With `learning_rate_multipliers` the step of variable i is that of the rule
+    with ηᵢ = fᵢη in place of η, also inside bounds and buffers, and its decay
+    that of the mode times fᵢ: ηᵢsₜλₜ, in mode `"independent"` fᵢλₜ (as in
+    Loshchilov & Hutter 2019, Algorithm 2, whose multiplier of the step is that
+    of the decay), and in mode `"l2"` no more than the step has already. Every
+    step here is linear in η, so this multiplies the step by fᵢ. Clipping and
+    means over all variables, such as v̄, know nothing of it. With fᵢ = 0 the
+    variable rests, while its statistics go on.
 
     A step whose gradient is not finite everywhere, on whichever replica, is
     skipped: no variable, statistic, average or `effective_weight_decay`
@@ -56,12 +66,17 @@ class Optimizer(policy.WeightDecayPolicy):
     Args:
         learning_rate: η, a float >= 0, a Keras `LearningRateSchedule`, or a
             callable without arguments.
-        weight_decay: λ >= 0. Set `optimizer.weight_decay` to change it
-            between steps, also when the step is compiled.
+        weight_decay: λ >= 0, a float or a Keras `LearningRateSchedule`. Set
+            `optimizer.weight_decay` to change a float between steps, also
+            when the step is compiled.
         weight_decay_mode: One of the class's `weight_decay_modes`, of which
             the first is the default. See `tfwd.optimizers.weight_decay`.
         weight_decay_schedule: A Keras `LearningRateSchedule` whose value
-            multiplies λ, independent of the learning rate's.
+            multiplies λ, independent of the learning rate's; not together
+            with a `weight_decay` that is a schedule.
+        learning_rate_multipliers: A dict from pattern to factor; the factors
+            of all patterns that match a variable's path multiply its η.
+            `tfwd.layerwise` makes one of layer-wise rate decay.
         weight_decay_multipliers: A dict from pattern to factor; the factors
             of all patterns that match a variable's path multiply its λ.
         exclude_from_weight_decay: Patterns of the variables that do not decay:
@@ -189,36 +204,40 @@ class Optimizer(policy.WeightDecayPolicy):
             mean = ops.cast(mean, policy.scalar_dtype())
         effective = self.effective_coefficient(coefficient, mean)
         rates = self._decay_rates(indices, learning_rate, effective)
-        shared = self.coefficients(learning_rate, mean)
-        scalars = {
-            dtype: [ops.cast(scalar, dtype) for scalar in shared]
-            for dtype in set(dtypes)
-        }
+        highest = _highest(rates)
+        shared = self._shared_coefficients(indices, learning_rate, mean)
+        factors = [self.learning_rate_factors[index] for index in indices]
+        scalars = [
+            [ops.cast(scalar, dtype) for scalar in shared[factor]]
+            for factor, dtype in zip(factors, dtypes, strict=True)
+        ]
 
         def advance():
-            for index, gradient, dtype in zip(
-                indices, gradients, dtypes, strict=True
-            ):
-                self.advance(index, gradient, *scalars[dtype])
+            for row in zip(indices, gradients, scalars, strict=True):
+                index, gradient, coefficients = row
+                self.advance(index, gradient, *coefficients)
 
         def move():
-            for index, variable, gradient, rate, dtype in zip(
-                indices, variables, gradients, rates, dtypes, strict=True
+            for index, variable, gradient, coefficients, factor, rate in zip(
+                *(indices, variables, gradients, scalars, factors, rates),
+                strict=True,
             ):
-                step = self.step(index, gradient, *scalars[dtype])
+                if factor == 0:  # Frozen; what a step is made of went on.
+                    continue
+                step = self.step(index, gradient, *coefficients)
                 if rate is not None:
                     # Added to the step, not folded into a factor 1 − ηsλ of
                     # θ, which float32 rounds to a relative 6e-8: a small decay
                     # would lose its digits, always to the same side.
-                    share = ops.cast(ops.minimum(rate, 1), dtype)
+                    share = ops.cast(ops.minimum(rate, 1), step.dtype)
                     step = step + share * variable
                 self.assign_sub(variable, step)
             self.assign(self.effective_weight_decay, effective)
+            self._record_overshoot(highest)
 
         if type(self).advance is not Optimizer.advance:
             if_possible(advance)
         if_possible(move)
-        self._record_overshoot(rates)
 
     def _guard(self, raw, seen):
         """Counts a step that is not possible; returns what calls if it is.
@@ -246,6 +265,17 @@ class Optimizer(policy.WeightDecayPolicy):
         coefficient = ops.cast(coefficient * factor, gradient.dtype)
         return decay.penalized_gradient(gradient, variable, coefficient)
 
+    def _shared_coefficients(self, indices, learning_rate, mean):
+        """Returns {factor of η: the scalars of the variables that have it}."""
+        return {
+            factor: self.coefficients(
+                learning_rate if factor == 1 else learning_rate * factor, mean
+            )
+            for factor in dict.fromkeys(
+                self.learning_rate_factors[i] for i in indices
+            )
+        }
+
     def _decay_rates(self, indices, learning_rate, effective):
         """Returns for each variable the fraction of θ that decays, or None."""
         rate = decay.decay_rate(
@@ -254,6 +284,7 @@ class Optimizer(policy.WeightDecayPolicy):
         rates = []
         for index in indices:
             factor = self.weight_decay_factors[index]
+            factor = factor * self.learning_rate_factors[index]
             share = rate * factor if factor else None
             if factor and self.weight_decay_mode == "elementwise":
                 scale = self.elementwise_scale(index)
@@ -261,12 +292,18 @@ class Optimizer(policy.WeightDecayPolicy):
             rates.append(share)
         return rates
 
-    def _record_overshoot(self, rates):
-        rates = [r for r in rates if r is not None and math.prod(r.shape)]
-        if not rates:
+    def _record_overshoot(self, rate):
+        if rate is None:
             return
         first = ops.convert_to_tensor(self.first_overshoot_step)
         now = ops.cast(self.iterations + 1, first.dtype)
-        highest = ops.max(ops.stack([ops.max(rate) for rate in rates]))
-        is_first = ops.logical_and(ops.equal(first, 0), highest >= 1)
+        is_first = ops.logical_and(ops.equal(first, 0), rate >= 1)
         self.assign(self.first_overshoot_step, ops.where(is_first, now, first))
+
+
+def _highest(rates):
+    """Returns the highest of all elements of the rates, None if none are."""
+    rates = [r for r in rates if r is not None and math.prod(r.shape)]
+    if not rates:
+        return None
+    return ops.max(ops.stack([ops.max(rate) for rate in rates]))

@@ -13,6 +13,7 @@ TensorFlow backend are in `tensorflow_replicas`, of JAX in `jax_arrays`.
 import keras
 from keras import ops
 
+from tfwd.optimizers import arguments
 from tfwd.optimizers import conditional
 from tfwd.optimizers import gradient_shapes
 from tfwd.optimizers import variable_types
@@ -131,6 +132,16 @@ class HookedOptimizer(_BackendOptimizer):
     def schedule_step(self):
         """Returns the counter that Keras hands to learning rate schedules."""
         return self._iterations
+
+    def last_schedule_step(self):
+        """Returns the counter as schedules saw it in the last step."""
+        return ops.maximum(ops.convert_to_tensor(self._iterations) - 1, 0)
+
+    def last_learning_rate(self):
+        """Returns η of the last step, a scalar."""
+        if arguments.is_schedule(self._learning_rate):
+            return self._learning_rate(self.last_schedule_step())
+        return self.learning_rate
 
     def is_overwritten(self, variable):
         """Tells whether Keras assigns the gradient itself (float8 scales)."""

@@ -1,6 +1,7 @@
-"""Which variables decay, and how much: rules over variable paths.
+"""Which variables decay and move, and how much: rules over variable paths.
 
-A rule is a pattern and a factor that multiplies λ; exclusion is the factor 0.
+A rule is a pattern and a factor that multiplies λ or η; exclusion from the
+decay is the factor 0.
 A pattern is a regular expression searched in the variable's path
 (`encoder/dense_1/kernel`), or one of `tfwd.optimizers.presets`.
 """
@@ -13,10 +14,13 @@ import re
 from tfwd.optimizers import arguments
 from tfwd.optimizers import presets
 
+# Of Keras' method `exclude_from_weight_decay`.
+KERAS_ARGUMENT = "var_names"
+
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """Multiplies λ by `factor` where `pattern` matches.
+    """Multiplies λ or η by `factor` where `pattern` matches.
 
     Attributes:
         argument: The name of the argument it came in, for messages.
@@ -61,6 +65,15 @@ class Rule:
     def is_preset(self):
         """Whether the pattern is the name of a preset."""
         return self.pattern in presets.PRESETS
+
+    @property
+    def must_match(self):
+        """Whether it is a mistake that no variable matches.
+
+        It is none of a preset, nor of Keras' method, which names what a model
+        may lack, such as biases.
+        """
+        return not self.is_preset and self.argument != KERAS_ARGUMENT
 
     def matches(self, variable):
         """Returns whether the rule is for this variable."""
@@ -114,7 +127,7 @@ def exactly(variable):
 
 
 def factors(variables, rules):
-    """Returns the factor of λ for each variable, and the unmatched rules.
+    """Returns the factor for each variable, and the unmatched rules.
 
     The factor of a variable is the product of the factors of all rules that
     match it, so the order of the rules does not matter.

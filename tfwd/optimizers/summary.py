@@ -17,8 +17,9 @@ def text(optimizer):
         f"mode {optimizer.weight_decay_mode}, coefficient {coefficient:g}, "
         f"{decayed} of {sum(sizes)} parameters"
     ]
-    if optimizer.weight_decay_schedule is not None:
-        name = type(optimizer.weight_decay_schedule).__name__
+    schedule = optimizer.decay_schedule()
+    if schedule is not None:
+        name = type(schedule).__name__
         lines.append(f"Schedule of the coefficient: {name}")
     for pattern in optimizer.unmatched_patterns:
         lines.append(f"Matches no variable: {pattern}")
@@ -37,14 +38,21 @@ def text(optimizer):
             f"{skipped} {steps} skipped ({optimizer.reason_to_skip}); the "
             "model's moving averages are kept by `tfwd.SkippedSteps` alone"
         )
-    rows = [("variable", "shape", "factor")]
-    rows += [
-        (selection.path_of(v), str(tuple(v.shape)), f"{f:g}" if f else "-")
-        for v, f in zip(variables, factors, strict=True)
+    columns = [
+        ("variable", map(selection.path_of, variables)),
+        ("shape", (str(selection.shape_of(v)) for v in variables)),
+        ("factor", (f"{f:g}" if f else "-" for f in factors)),
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(2)]
-    lines += [
-        f"  {path:<{widths[0]}}  {shape:<{widths[1]}}  {factor}"
-        for path, shape, factor in rows
+    rates = optimizer.learning_rate_factors
+    if any(rate != 1 for rate in rates):
+        columns.append(("learning rate", (f"{rate:g}" for rate in rates)))
+    return "\n".join(lines + _table(columns))
+
+
+def _table(columns):
+    columns = [[name, *cells] for name, cells in columns]
+    widths = [max(map(len, column)) for column in columns]
+    return [
+        "  " + "  ".join(map(str.ljust, row, widths)).rstrip()
+        for row in zip(*columns, strict=True)
     ]
-    return "\n".join(lines)

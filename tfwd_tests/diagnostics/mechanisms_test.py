@@ -224,6 +224,16 @@ def test_damping_of_another_optimizer_is_empty():
     assert row["weight_norm"] is row["effective_learning_rate"] is None
 
 
+def test_the_rate_of_a_layer_is_multiplied_as_the_optimizer_does():
+    model = chain()
+    optimizer = tfwd.SGD(0.5, learning_rate_multipliers={"first": 0.25})
+    optimizer.build(model.trainable_variables)
+    rows = rates_of(model, optimizer)
+    for name, rate in (("first", 0.125), ("last", 0.5)):
+        squared = rows[name]["weight_norm"] ** 2
+        assert_close(rows[name]["effective_learning_rate"], rate / squared)
+
+
 def test_without_an_optimizer_the_rates_are_empty_or_those_given():
     model = chain()
     row = rates_of(model)["first"]

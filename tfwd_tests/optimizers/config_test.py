@@ -17,6 +17,7 @@ def configured(row, mode):
         weight_decay_mode=mode,
         weight_decay_schedule=factor,
         weight_decay_multipliers={"^embeddings$": 0.5},
+        learning_rate_multipliers={"^kernel$": 0.25},
         exclude_from_weight_decay=["^bias$"],
         clipnorm=3.0,
         name="configured",
@@ -45,6 +46,7 @@ def test_the_config_round_trip_keeps_everything_built_or_not(case):
     again.build(harness.make_variables(theta))
     assert again.get_config() == config
     assert again.weight_decay_factors == (1.0, 0.0, 0.5)
+    assert again.learning_rate_factors == (0.25, 1.0, 1.0)
 
 
 def test_a_loaded_selection_is_in_the_config_before_the_next_build():

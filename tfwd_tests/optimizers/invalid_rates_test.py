@@ -58,6 +58,16 @@ def test_invalid_value_of_the_decay_s_schedule_is_skipped(value, mode):
 
 
 @pytest.mark.parametrize("value", INVALID)
+def test_invalid_weight_decay_of_a_schedule_is_skipped(value):
+    optimizer = tfwd.SGDW(0.5, OnceInvalid(value), momentum=0.0)
+    expected = np.array([1.0, -2.0])
+    for _ in range(3):
+        expected = expected - 0.5 * np.array([1.0, 2.0]) - 0.25 * expected
+    np.testing.assert_allclose(trained(optimizer), expected, rtol=1e-6)
+    assert int(ops.convert_to_numpy(optimizer.skipped_steps)) == 1
+
+
+@pytest.mark.parametrize("value", INVALID)
 def test_learning_rate_that_is_set_to_no_rate_moves_nothing(value):
     optimizer = tfwd.SGD(0.25)
     optimizer.learning_rate = value

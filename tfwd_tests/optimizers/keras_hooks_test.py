@@ -47,6 +47,7 @@ def test_private_state_is_where_it_was():
     variable = keras.Variable([1.0])
     optimizer.build([variable])
     assert optimizer.schedule_step() is optimizer._iterations
+    assert optimizer.last_learning_rate() is optimizer._learning_rate
     assert optimizer.model_variables() == [variable]
     assert len(optimizer._accumulated_gradients) == 1
     assert len(optimizer._model_variables_moving_average) == 1

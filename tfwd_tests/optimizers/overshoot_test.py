@@ -27,6 +27,14 @@ RECORDED = [0, 0, 3, 3, 3]
             RECORDED,
         ),
         (
+            lambda: tfwd.SGDW(0.5, learning_rate_multipliers={"kernel": 2.0}),
+            RECORDED,
+        ),
+        (
+            lambda: tfwd.SGDW(2.0, learning_rate_multipliers={"kernel": 0.0}),
+            [0] * 5,
+        ),
+        (
             lambda: tfwd.SGDW(
                 0.5,
                 weight_decay_schedule=tfwd.schedules.step_decay(
@@ -48,6 +56,8 @@ RECORDED = [0, 0, 3, 3, 3]
         "elementwise",
         "independent",
         "multiplier",
+        "rate_multiplier",
+        "frozen",
         "schedule",
         "l2",
         "excluded",

@@ -16,6 +16,7 @@ def train(
     learning_rates,
     weight_decays,
     factors=None,
+    rate_factors=None,
     **constants,
 ):
     """Returns the parameters after all steps.
@@ -28,10 +29,13 @@ def train(
         learning_rates: η of each step.
         weight_decays: λ of each step.
         factors: Multiplier of λ for each array.
+        rate_factors: Multiplier of the step, and of the decay beside it, for
+            each array.
         **constants: The algorithm's constants.
     """
     theta = [np.array(x, dtype="float64") for x in theta]
     factors = [1.0] * len(theta) if factors is None else factors
+    rate_factors = rate_factors or [1.0] * len(theta)
     state = [{} for _ in theta]
     first_rate = learning_rates[0]
     for t, (step_gradients, eta, lam) in enumerate(
@@ -64,8 +68,9 @@ def train(
                 "elementwise": eta * elementwise[k] if elementwise else None,
             }[mode]
             # At most to zero, not past it.
+            rate = rate * rate_factors[i]
             decayed = np.minimum(rate * lam * factors[i], 1.0) * theta[i]
-            theta[i] = theta[i] - moves[k] - decayed
+            theta[i] = theta[i] - rate_factors[i] * moves[k] - decayed
     return theta
 
 

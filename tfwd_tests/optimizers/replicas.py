@@ -2,9 +2,10 @@
 
 import functools
 
-import keras
 import numpy as np
 import tensorflow as tf
+
+from tfwd_tests.optimizers import harness
 
 
 @functools.cache
@@ -45,7 +46,7 @@ def apply_all(make_optimizer, theta, replica_gradients, as_slices=()):
         The parameters of each replica.
     """
     with strategy().scope():
-        variables = [keras.Variable(x, dtype="float32") for x in theta]
+        variables = harness.make_variables(theta)
         optimizer = make_optimizer()
         optimizer.build(variables)
 

@@ -173,6 +173,19 @@ def test_a_string_stands_for_a_list_of_one_in_the_method_too():
     assert optimizer.weight_decay_factors == (1.0, 0.0)
 
 
+def test_a_name_that_keras_method_finds_nowhere_is_a_warning_alone():
+    kernel = networks.small_variables()[:1]
+    optimizer = tfwd.SGDW(0.1, 0.01)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    with pytest.warns(UserWarning, match="^bias in the weight decay patterns"):
+        optimizer.build(kernel)
+    assert optimizer.weight_decay_factors == (1.0,)
+    assert optimizer.unmatched_patterns == ("bias",)
+    strict = tfwd.SGDW(0.1, 0.01, exclude_from_weight_decay=["bias"])
+    with pytest.raises(ValueError, match="^`exclude_from_weight_decay` must"):
+        strict.build(kernel)
+
+
 def test_the_method_is_refused_after_build_and_for_a_bad_pattern():
     optimizer = tfwd.SGDW(0.1, 0.01)
     with pytest.raises(ValueError, match=r"`var_names` must .*='\('$"):

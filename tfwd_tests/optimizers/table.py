@@ -50,7 +50,7 @@ class Row:
             **arguments,
         )
 
-    def expected(self, mode, theta, gradients):
+    def expected(self, mode, theta, gradients, **factors):
         """Returns the reference's parameters at constant η and λ."""
         return reference.train(
             self.algorithm,
@@ -59,6 +59,7 @@ class Row:
             gradients,
             [self.learning_rate] * len(gradients),
             [WEIGHT_DECAY] * len(gradients),
+            **factors,
             **self.constants,
         )
 

@@ -62,6 +62,21 @@ def test_clipping_acts_on_the_sum_over_replicas(row, clip, merge_call):
 
 
 @pytest.mark.parametrize("row", STABLE_ROWS, ids=lambda row: row.name)
+def test_learning_rate_multipliers_act_on_two_replicas(row, merge_call):
+    theta, gradients = harness.random_problem(8)
+    multipliers = {"^kernel$": 0.25, "^bias$": 0.0}
+    actual = replicas.apply_all(
+        maker(row, "stable", learning_rate_multipliers=multipliers),
+        theta,
+        replicas.split(gradients),
+    )
+    expected = row.expected(
+        "stable", theta, gradients, rate_factors=[0.25, 0.0, 1.0]
+    )
+    assert_both_close(actual, expected)
+
+
+@pytest.mark.parametrize("row", STABLE_ROWS, ids=lambda row: row.name)
 def test_accumulation_works_on_two_replicas(row, merge_call):
     theta, gradients = harness.random_problem(9)
     actual = replicas.apply_all(
