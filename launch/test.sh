@@ -12,8 +12,8 @@ optimizers and models on torch. Options such as `-x` or `-k stable` go to every
 pytest run; of the files, folders or tests that are named each backend runs its
 part. A selection that leaves nothing to run on any backend is an error.
 
---full           also the tests that take minutes, and all of them on JAX; a
-                 test that is named by `path::test` runs without it
+--full           also the tests that take more than ten seconds, and all of
+                 them on JAX; a test that is named by `path::test` runs without
 
 --rest           on TensorFlow what --full adds there, but for half an hour of
                  killed runs

@@ -592,13 +592,12 @@ def lines_of_binary(*arguments):
     ]
 
 
-@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("arguments", "how"),
     [
         # Of which TensorFlow dies.
         (["--dataset=mnist"], "huge length"),
-        (IMAGENET, "checksum"),
+        pytest.param(IMAGENET, "checksum", marks=pytest.mark.full),
     ],
     ids=named,
 )

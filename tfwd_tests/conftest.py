@@ -1,8 +1,9 @@
 """Two virtual CPU devices for every test, on TensorFlow and on JAX.
 
 A test file whose name begins with a backend is collected on that one alone.
-Tests marked `full` take minutes and run under `--full` only; of one marked
-`quick(n)` the first n of the selected cases run without it, too. `--rest` runs
+Tests marked `full` take more than ten seconds and run under `--full` only. Off
+TensorFlow, where every case is compiled, so do those marked `many`, and of a
+test marked `quick(n)` all but the first n of the selected cases. `--rest` runs
 what `--full` adds, but for the tests marked `kills`. A test or case that is
 named, as in `pytest path::test[case]`, always runs.
 """
@@ -59,7 +60,9 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         limit = item.get_closest_marker("quick")
         is_long = item.get_closest_marker("full") is not None
-        if limit is not None and not is_long:
+        if BACKEND != "tensorflow" and item.get_closest_marker("many"):
+            is_long = True
+        if BACKEND != "tensorflow" and limit and not is_long:
             test = (item.path, item.originalname)
             cases[test] += 1
             is_long = cases[test] > limit.args[0]

@@ -12,8 +12,10 @@ import pytest
 CONFTEST = pathlib.Path(__file__).parent / "conftest.py"
 # In place of the real one, which takes seconds to import.
 KERAS = """
+import os
+
 class backend:
-    backend = staticmethod(lambda: "none")
+    backend = staticmethod(lambda: os.environ["KERAS_BACKEND"])
 
 class utils:
     set_random_seed = staticmethod(lambda seed: None)
@@ -41,7 +43,7 @@ def test_endless():
     pass
 
 @pytest.mark.parametrize(
-    "case", ["x", pytest.param("y", marks=pytest.mark.full)]
+    "case", ["x", pytest.param("y", marks=pytest.mark.many)]
 )
 def test_abridged(case):
     pass
@@ -53,6 +55,13 @@ ALL = (
     *("cases[a]", "cases[b]", "cases[c]", "cases[d]", "others[c]"),
     *("others[d]", "slow", "endless", "abridged[x]", "abridged[y]", "plain"),
 )
+# What imports TensorFlow only to have two devices.
+TENSORFLOW = """
+class config:
+    LogicalDeviceConfiguration = int
+    list_physical_devices = staticmethod(lambda kind: [kind])
+    set_logical_device_configuration = staticmethod(lambda device, parts: None)
+"""
 QUICK = ("cases[a]", "cases[b]", "others[c]", "abridged[x]", "plain")
 FILE = "suite/small_test.py"
 
@@ -64,20 +73,25 @@ def folder(tmp_path_factory):
     shutil.copy(CONFTEST, folder / "suite")
     (folder / FILE).write_text(SUITE)
     (folder / "keras.py").write_text(KERAS)
+    (folder / "tensorflow.py").write_text(TENSORFLOW)
     (folder / "pytest.ini").write_text(
         "[pytest]\ntestpaths = suite\npython_files = *_test.py\n"
-        "markers =\n    full\n    kills\n    quick(n)\n"
+        "markers =\n    full\n    kills\n    many\n    quick(n)\n"
     )
     return folder
 
 
-def run(folder, *arguments, inside="."):
+def run(folder, *arguments, inside=".", backend="none"):
     """Returns the exit code and which tests of the suite passed."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider"]
         + list(arguments),
         cwd=folder / inside,
-        env={**os.environ, "PYTHONPATH": str(folder)},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(folder),
+            "KERAS_BACKEND": backend,
+        },
         capture_output=True,
         text=True,
     )
@@ -116,6 +130,13 @@ def run(folder, *arguments, inside="."):
 )
 def test_tests_that_run(folder, arguments, expected):
     assert run(folder, *arguments) == (0, sorted(expected))
+
+
+def test_on_tensorflow_all_cases_run_that_take_no_minutes(folder):
+    long = {"slow", "endless"}
+    assert run(folder, backend="tensorflow") == (0, sorted({*ALL} - long))
+    rest = run(folder, "--rest", backend="tensorflow")
+    assert rest == (0, ["slow"])
 
 
 def test_names_count_from_where_pytest_was_started(folder):

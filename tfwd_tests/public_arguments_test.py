@@ -122,7 +122,7 @@ def test_an_argument_works_or_is_refused_by_its_name(path):
     search(path, 6 if ROWS[path].is_costly else 25)
 
 
-@pytest.mark.full
+@pytest.mark.many
 @pytest.mark.parametrize("path", sorted(ROWS))
 def test_a_longer_search_finds_nothing_either(path):
     search(path, 20 if ROWS[path].is_costly else 300)
@@ -148,7 +148,7 @@ def test_every_public_name_has_a_row():
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param(path, marks=pytest.mark.full if row.is_costly else ())
+        pytest.param(path, marks=pytest.mark.many if row.is_costly else ())
         for path, row in sorted(ROWS.items())
     ],
 )

@@ -105,7 +105,7 @@ def test_penalty_is_that_of_the_decayed_variables_with_the_scheduled_decay():
     assert len(described["excluded"]) == 3
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_best_model_is_the_one_of_the_best_validation_epoch():
     arguments = ["--output_dir=a", "--num_validation=200", "--epochs=4"]
     # The rate grows until rate times decay is 1, which wipes the weights out:
@@ -124,7 +124,7 @@ def test_best_model_is_the_one_of_the_best_validation_epoch():
     assert described["best_by"] == "validation_accuracy"
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_final_model_holds_the_moving_average_with_use_ema():
     arguments = ["--output_dir=a", "--use_ema", "--ema_momentum=1"]
     assert train.main([*QUICK, *arguments]) == 0
@@ -160,7 +160,7 @@ def test_kfac_learns_and_lists_the_layers_it_covers():
     assert int(model.optimizer.iterations) == rows("a")[-1]["step"]
 
 
-@pytest.mark.full
+@pytest.mark.many
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -187,7 +187,7 @@ def test_two_replicas_train_to_the_same_losses_as_one(optimizer):
     np.testing.assert_allclose(losses[1], losses[2], atol=1e-5)
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_mirrored_batch_norm_model_evaluates_alike_from_its_file(capsys):
     arguments = ["--output_dir=a", "--strategy=mirrored", "--num_devices=2"]
     assert train.main([*QUICK, *arguments]) == 0
@@ -202,7 +202,7 @@ def test_mirrored_batch_norm_model_evaluates_alike_from_its_file(capsys):
     "optimizer",
     [
         pytest.param(["--optimizer=sgds"], id="sgds"),
-        pytest.param(KFAC, id="kfac", marks=pytest.mark.full),
+        pytest.param(KFAC, id="kfac"),
     ],
 )
 def test_replay_under_deterministic_gives_the_same_bytes(tmp_path, optimizer):

@@ -101,7 +101,7 @@ def test_no_more_than_32_shards_are_open_at_a_time():
     assert set.union(*shards) == set(range(100))
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_a_later_start_continues_as_if_never_interrupted(folder):
     source = jpegs.opened(folder)
     shard = data.Shard(3, 1, 2)
@@ -144,7 +144,7 @@ def test_the_replicas_share_out_exactly_what_one_sees(
         np.testing.assert_allclose(expected.weights.sum(), 1, rtol=1e-6)
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_the_first_examples_are_held_out_and_a_part_of_the_others_kept(folder):
     """round(0.5 * 19) = 10 are trained on, here without augmentation."""
     source = jpegs.opened(folder, 4, 0.5)

@@ -92,7 +92,7 @@ def test_the_newest_cifar100_in_a_folder_is_read(tmp_path):
         )
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_mnist_is_read_from_the_shared_folder():
     require("mnist")
     splits = data.load("mnist", REAL)
@@ -101,7 +101,7 @@ def test_mnist_is_read_from_the_shared_folder():
     assert (splits.mean, splits.std) == ((0.0,), (1.0,))
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_the_constants_of_cifar10_are_those_of_its_training_images():
     """Zhang et al.'s deviations are means of each image's (unbiased) one."""
     require("cifar10")

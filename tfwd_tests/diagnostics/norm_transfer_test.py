@@ -125,10 +125,10 @@ def test_a_normalization_without_statistics_undoes_it_up_to_its_epsilon():
     [
         ("mlp", (6,)),
         ("resnet20", (8, 8, 3)),
-        pytest.param("vgg11", (32, 32, 3), marks=pytest.mark.full),
-        pytest.param("vgg16", (32, 32, 3), marks=pytest.mark.full),
+        pytest.param("vgg11", (32, 32, 3), marks=pytest.mark.many),
+        pytest.param("vgg16", (32, 32, 3), marks=pytest.mark.many),
         pytest.param("densenet121", (8, 8, 3), marks=pytest.mark.full),
-        pytest.param("googlenet", (8, 8, 3), marks=pytest.mark.full),
+        pytest.param("googlenet", (8, 8, 3), marks=pytest.mark.many),
     ],
 )
 def test_predictions_of_the_projects_models_stay(name, shape):

@@ -133,7 +133,7 @@ def test_built_optimizer_refuses_another_model():
     assert hooked(model) == model.layers
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_two_optimizers_on_models_that_share_a_layer_both_work():
     inputs = keras.Input((training.INPUTS,))
     shared = layers.Dense(8, "tanh")
@@ -228,7 +228,7 @@ def test_attach_of_the_package_refuses_other_optimizers():
         tfwd.attach(model)
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_compiling_before_attaching_after_it_and_again_are_the_same():
     after = training.compiled()
     before = training.mlp()
@@ -271,7 +271,7 @@ class OwnStep(keras.Model):
         return super().train_step(*arguments)
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_train_step_of_ones_own_is_refused_by_fit_and_works_in_a_loop():
     x, y = training.examples()
     own, plain = OwnStep(), training.mlp()

@@ -56,14 +56,14 @@ def both(make, chosen, data=None, epochs=5, **arguments):
     return *models, names
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_wide_layers_take_the_steps_of_the_plain_path(chosen):
     fast, plain, names = both(wide, chosen)
     assert names == {layer.name for layer in fast.layers[:2]}
     assert training.error(fast, plain) <= 1e-6
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_dense_on_sequences_takes_the_steps_of_the_plain_path(chosen):
     fast, plain, names = both(
         lambda: wide((2, training.INPUTS)),
@@ -74,14 +74,14 @@ def test_dense_on_sequences_takes_the_steps_of_the_plain_path(chosen):
     assert training.error(fast, plain) <= 1e-6
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_layer_called_twice_takes_the_steps_of_the_plain_path(chosen):
     fast, plain, names = both(tied, chosen)
     assert "twice" in names
     assert training.error(fast, plain) <= 1e-6
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_weights_of_examples_act_as_on_the_plain_path(chosen):
     weights = np.random.default_rng(3).uniform(0, 2, 6 * BATCH)
     fast, plain, names = both(wide, chosen, sample_weight=weights)
@@ -89,7 +89,7 @@ def test_weights_of_examples_act_as_on_the_plain_path(chosen):
     assert training.error(fast, plain) <= 1e-6
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_half_precision_differs_by_its_rounding_alone(chosen):
     """The plain path rounds V to bfloat16, that is by 2⁻⁹; here U is not."""
     fast, plain, names = both(
@@ -107,7 +107,7 @@ def test_half_precision_differs_by_its_rounding_alone(chosen):
     assert training.error(*changes) <= 5 * 2**-9
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_layer_with_a_regularizer_falls_back(chosen):
     def make():
         model = wide()

@@ -34,7 +34,7 @@ def test_loss_goes_down(arguments):
     assert losses[2] < losses[1] < losses[0]
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_callbacks_of_keras_act_as_always(tmp_path):
     rates = [0.02, 0.02, 5.0]
     model = training.compiled()
@@ -65,7 +65,7 @@ def test_callbacks_of_keras_act_as_always(tmp_path):
     assert training.error(model, two) == 0
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_dataset_with_steps_per_epoch_is_the_same_as_arrays():
     import tensorflow as tf
 
@@ -78,7 +78,7 @@ def test_dataset_with_steps_per_epoch_is_the_same_as_arrays():
     assert training.error(batched, arrays) == 0
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_weights_of_one_are_none():
     ones = np.ones(6 * training.BATCH, "float32")
     plain, weighted = training.compiled(), training.compiled()
@@ -87,7 +87,7 @@ def test_weights_of_one_are_none():
     assert training.error(weighted, plain) <= 1e-5
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_class_weight_is_the_weight_of_the_examples_of_a_class():
     x, y = training.examples()
     weights = {0: 2.0, 1: 0.5, 2: 1.0}
@@ -98,7 +98,7 @@ def test_class_weight_is_the_weight_of_the_examples_of_a_class():
     assert training.error(by_class, by_example) <= 1e-5
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_train_on_batch_takes_the_steps_of_fit():
     x, y = training.examples()
     fitted, stepped = training.compiled(), training.compiled()
@@ -109,7 +109,7 @@ def test_train_on_batch_takes_the_steps_of_fit():
     assert training.error(stepped, fitted) == 0
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_three_steps_per_execution_are_three_steps_also_at_the_end():
     """Seven batches, the last one of ten examples."""
     data = training.examples(6 * training.BATCH + 10)
@@ -185,7 +185,7 @@ def test_averages_of_weights_are_those_of_the_steps():
     assert training.error(model, average) <= 1e-6
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_clipping_scales_the_gradient_before_the_curvature():
     free = change(weight_decay=0.0)
     loose = change(weight_decay=0.0, global_clipnorm=1e3)

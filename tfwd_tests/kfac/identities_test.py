@@ -98,7 +98,7 @@ def direction_error(learning_rate, scale=3.0, damping=0.2):
     return np.linalg.norm(actual - (unit - learning_rate * tangent))
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_a_scaled_layer_turns_as_its_direction_under_more_damping():
     large, small = direction_error(2e-2), direction_error(1e-2)
     # The error is of second order, with a third-order share of 1e-2.

@@ -167,7 +167,7 @@ def attention(w, x, shifts):
 ATTENTION_TOLERANCE = TOLERANCE if harness.BACKEND == "tensorflow" else 1e-5
 
 
-@pytest.mark.full
+@pytest.mark.many
 @pytest.mark.parametrize("curvature", CURVATURES)
 def test_factors_of_attention_are_their_definition(curvature):
     # Gradients by complex steps, which have no error of their own.

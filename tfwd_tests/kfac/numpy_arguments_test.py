@@ -37,7 +37,7 @@ def trained(number, whole):
     ("number", "whole"),
     [
         (np.float32, np.int64),
-        pytest.param(np.float64, np.asarray, marks=pytest.mark.full),
+        pytest.param(np.float64, np.asarray, marks=pytest.mark.many),
     ],
 )
 def test_weights_and_config_are_those_of_python_numbers(number, whole):

@@ -21,10 +21,10 @@ def batches():
     "arguments",
     [
         {},
-        pytest.param({"stagger_inverses": True}, marks=pytest.mark.full),
+        pytest.param({"stagger_inverses": True}, marks=pytest.mark.many),
         pytest.param(
             {"damping_mode": "eigen", "curvature": "gauss_newton"},
-            marks=pytest.mark.full,
+            marks=pytest.mark.many,
         ),
         # Saved between the two halves of a step, too.
         {"gradient_accumulation_steps": 2},

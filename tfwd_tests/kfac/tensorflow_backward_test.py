@@ -31,7 +31,7 @@ def train(model, context):
         step(tf.constant(x[part]), tf.constant(y[part]))
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_loop_with_it_takes_the_steps_of_the_loop_without(monkeypatch):
     chosen = []
     call = backward.call

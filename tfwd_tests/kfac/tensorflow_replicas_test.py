@@ -17,7 +17,7 @@ CASES = [
     for mode in ("factored", "eigen")
 ]
 TOLERANCE = 1e-5
-LONG = pytest.mark.full
+LONG = pytest.mark.many
 
 
 def case_id(case):
@@ -131,7 +131,7 @@ def test_uneven_last_batch_of_fit_gives_the_factors_of_one(estimation):
     assert error <= TOLERANCE
 
 
-@pytest.mark.full
+@pytest.mark.many
 @pytest.mark.parametrize(
     "case", [CASES[1], pytest.param(CASES[2], marks=LONG)], ids=case_id
 )
@@ -192,7 +192,7 @@ def split(array):
     )
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_inverses_updated_in_replica_context_are_those_from_outside():
     _, inside = pair()
     _, outside = pair()

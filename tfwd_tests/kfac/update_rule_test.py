@@ -162,14 +162,14 @@ def test_cold_start_equals_the_papers():
     assert_equal("decoupled", "float64", cold=batches(2))
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_gauss_newton_with_a_scale_equals_the_papers():
     assert_equal(
         "decoupled", "float64", curvature="gauss_newton", curvature_scale=2.0
     )
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_empirical_fisher_equals_the_papers():
     assert_equal("none", "float64", curvature="empirical")
 

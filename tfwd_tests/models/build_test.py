@@ -189,7 +189,7 @@ POOLED = ["resnet18", "resnet50_imagenet", "densenet121", "googlenet"]
 
 @pytest.mark.parametrize(
     "name",
-    ["resnet20", *(pytest.param(n, marks=pytest.mark.full) for n in POOLED)],
+    ["resnet20", *(pytest.param(n, marks=pytest.mark.many) for n in POOLED)],
 )
 def test_models_that_average_over_pixels_take_images_of_any_size(name):
     free = models.build(name, (None, None, 3), 2, width=0.01)

@@ -24,7 +24,7 @@ KINDS = (
 def abridged(names):
     """The same names, deeper forms of a kind under `--full` alone."""
     return [
-        name if name in KINDS else pytest.param(name, marks=pytest.mark.full)
+        name if name in KINDS else pytest.param(name, marks=pytest.mark.many)
         for name in names
     ]
 

@@ -69,7 +69,7 @@ CASES = [
         cls,
         kind,
         id=f"{name}-{kind}",
-        marks=() if name in QUICK and kind == "float32" else pytest.mark.full,
+        marks=() if name in QUICK and kind == "float32" else pytest.mark.many,
     )
     for name, cls in tfwd.optimizers.OPTIMIZERS.items()
     for kind in KINDS

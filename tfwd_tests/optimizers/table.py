@@ -124,7 +124,7 @@ def abridged(cases):
     return [
         case
         if case[0].name in _STABLE
-        else pytest.param(case, marks=pytest.mark.full)
+        else pytest.param(case, marks=pytest.mark.many)
         for case in cases
     ]
 

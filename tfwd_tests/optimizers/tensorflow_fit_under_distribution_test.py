@@ -162,7 +162,7 @@ def test_keras_315_lowers_the_loss_scale_for_the_first_replica_alone(
     assert copies(model.optimizer.dynamic_scale) == [scale] * 2
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_fit_with_kfac_skips_the_batch_that_is_bad_on_one_replica():
     x, y = (np.split(array, 4) for array in training.examples(64))
     with replicas.strategy().scope():

@@ -49,7 +49,7 @@ def test_keras_315_cannot_fit_on_two_replicas_with(name):
         mirrored_fit.fit(model, *mirrored_fit.examples(20), batch_size)
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_several_steps_per_execution_work_where_one_device_reduces():
     x, y = mirrored_fit.examples(20)
     one, two = (
@@ -80,7 +80,7 @@ except tf.errors.InvalidArgumentError as error:
 """
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_keras_315_raises_at_several_steps_per_execution_by_collectives():
     """They are what `MirroredStrategy` chooses for CPUs by itself."""
     (lines,) = outputs_of(COLLECTIVE, [{}])
@@ -144,7 +144,7 @@ print("keras", error_of(lambda: model.fit(x, y, verbose=0)))
 """
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_two_workers_skip_together_and_fit_fails_in_keras_315_and_in_kfac():
     """`fit` fails before it reads anything of an optimizer, so that one that
     is not attached to the model cannot say it more clearly."""

@@ -80,7 +80,7 @@ def test_best_epoch_has_the_lowest_validation_perplexity(whole):
         np.testing.assert_array_equal(best[path], array, err_msg=path)
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_two_replicas_train_to_the_losses_of_one_device(text, whole, tmp_path):
     mirrored = ["--strategy=mirrored", "--num_devices=2"]
     assert train.main(command(text, tmp_path / "two", *mirrored)) == 0
@@ -128,7 +128,7 @@ def test_run_stopped_within_an_epoch_goes_on_with_its_states(
     assert_same(tmp_path / "a", whole)
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_run_that_crashed_goes_on_from_the_states_of_its_checkpoint(
     text, whole, tmp_path, monkeypatch
 ):
@@ -143,7 +143,7 @@ def test_run_that_crashed_goes_on_from_the_states_of_its_checkpoint(
     assert_same(tmp_path / "a", whole)
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_evaluation_of_the_file_prints_the_table_of_the_run(
     text, tmp_path, capsys
 ):

@@ -128,7 +128,7 @@ def test_run_that_always_diverges_stops_after_three_restores(
     assert rows() == []
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_rows_before_a_restore_stay_and_those_after_follow(monkeypatch, capsys):
     whole = loop_lib.Loop.advance
     spoilt = []
@@ -156,7 +156,7 @@ class Crash(Exception):
     """What ends a process at once."""
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_run_that_is_resumed_after_two_restores_keeps_the_rate(
     monkeypatch, capsys
 ):

@@ -23,7 +23,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
 
-def wait_for(path, text, seconds=60):
+def wait_for(path, text, seconds=180):
     """Waits until a file holds a text."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -132,7 +132,7 @@ def test_worker_that_dies_or_hangs_ends_the_other(tmp_path, number):
     try:
         wait_for(tmp_path / "0.log", "Epoch 2")
         os.kill(other.pid, number)
-        assert processes.finish(chief, seconds=60) == 1
+        assert processes.finish(chief, seconds=180) == 1
     finally:
         other.kill()
     text = (tmp_path / "0.log").read_text()

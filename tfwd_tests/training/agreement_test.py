@@ -21,7 +21,7 @@ def test_single_process_agrees_with_itself(replicas):
     assert alone.of_chief(2**40 + 1) == 2**40 + 1
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_two_processes_do_what_any_wants_and_take_the_chiefs_number(tmp_path):
     workers = [
         processes.start(

@@ -268,7 +268,7 @@ def save_until_killed(folder, times):
         os.waitpid(child, 0)
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_killed_at_any_moment_leaves_a_newest_one_that_is_whole(tmp_path):
     # Forked before TensorFlow has started its threads, hence a process apart.
     program = (

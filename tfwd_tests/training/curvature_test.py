@@ -93,7 +93,7 @@ def weights_of(loop):
         {},
         {"update_order": "authors", "kl_clip": 1e-3},
         *(
-            pytest.param(each, marks=pytest.mark.full)
+            pytest.param(each, marks=pytest.mark.many)
             for each in (
                 {"stagger_inverses": True, "damping_mode": "eigen"},
                 {"curvature": "gauss_newton", "estimation": "exact"},
@@ -137,7 +137,7 @@ def test_one_and_two_replicas_sample_the_same_labels(arguments):
     assert losses[0][-1] < losses[0][0]
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_tiny_vgg_learns_on_two_replicas():
     # Its batch statistics are those of each replica, so one replica differs.
     images = looping.RANDOM.normal(size=(EXAMPLES, 8, 8, 3)).astype(np.float32)
@@ -152,7 +152,7 @@ def test_tiny_vgg_learns_on_two_replicas():
     assert losses[-1] < losses[0] / 2
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_training_repeats_bit_for_bit():
     first, second = (
         losses_of(made_loop(tf.distribute.get_strategy()), epochs=4)
@@ -207,7 +207,7 @@ def test_calls_that_trace_have_no_time():
 
 
 @pytest.mark.parametrize(
-    "step", [2, *(pytest.param(s, marks=pytest.mark.full) for s in (1, 3))]
+    "step", [2, *(pytest.param(s, marks=pytest.mark.many) for s in (1, 3))]
 )
 def test_call_ends_with_the_step_that_is_no_number(step):
     images = IMAGES.copy()

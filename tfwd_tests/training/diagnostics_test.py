@@ -135,7 +135,7 @@ def whole(tmp_path_factory):
     [
         pytest.param(table.File, "append", 2, id="measurement"),
         *(
-            pytest.param(*each, marks=pytest.mark.full)
+            pytest.param(*each, marks=pytest.mark.many)
             for each in (
                 (table.File, "append", 1),
                 (checkpoint.Checkpoints, "save", 1),

@@ -49,7 +49,7 @@ def whole(tmp_path_factory):
         ("checkpoint", 3),
         ("best.keras", 2),
         *(
-            pytest.param(*each, marks=pytest.mark.full)
+            pytest.param(*each, marks=pytest.mark.many)
             for each in (
                 ("checkpoint", 1),
                 ("checkpoint", 5),

@@ -55,9 +55,9 @@ def test_scope_and_exclusions_together_choose_what_decays(scope, expected):
     } == expected
 
 
-@pytest.mark.full
+@pytest.mark.many
 @pytest.mark.parametrize(
-    "strategy", ["mirrored", pytest.param("default", marks=pytest.mark.full)]
+    "strategy", ["mirrored", pytest.param("default", marks=pytest.mark.many)]
 )
 def test_scope_from_an_epoch_on_ends_the_decay_of_the_others(strategy):
     # Without a learning rate independent decay is all that happens: a step
@@ -84,9 +84,9 @@ def write_reference():
         file.append([table.row("hidden1", **values)])
 
 
-@pytest.mark.full
+@pytest.mark.many
 @pytest.mark.parametrize(
-    "strategy", ["mirrored", pytest.param("default", marks=pytest.mark.full)]
+    "strategy", ["mirrored", pytest.param("default", marks=pytest.mark.many)]
 )
 def test_norms_from_an_epoch_on_are_those_of_the_reference(strategy):
     write_reference()
@@ -110,7 +110,7 @@ def test_norms_from_an_epoch_on_are_those_of_the_reference(strategy):
     assert loss == pytest.approx(last["test_loss"], rel=1e-5)
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(2, marks=pytest.mark.full)])
+@pytest.mark.parametrize("count", [3, pytest.param(2, marks=pytest.mark.many)])
 def test_resumed_run_has_the_switch_and_the_norms_of_a_whole_one(
     monkeypatch, capsys, count
 ):

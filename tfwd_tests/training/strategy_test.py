@@ -96,7 +96,7 @@ print(
 """
 
 
-@pytest.mark.full
+@pytest.mark.many
 def test_two_workers_add_up_their_numbers():
     sockets = [socket.create_server(("localhost", 0)) for _ in range(2)]
     hosts = ",".join(f"localhost:{s.getsockname()[1]}" for s in sockets)

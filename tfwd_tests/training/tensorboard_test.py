@@ -110,11 +110,11 @@ def test_reader_sees_each_epoch_when_it_has_ended(monkeypatch):
     [
         pytest.param(1, [], id="before the first epoch"),
         pytest.param(2, ["--checkpoint_every=2"], id="in an epoch"),
-        pytest.param(3, [], id="after one", marks=pytest.mark.full),
+        pytest.param(3, [], id="after one", marks=pytest.mark.many),
         pytest.param(
             *(3, ["--checkpoint_every=3"]),
             id="at the end of one",
-            marks=pytest.mark.full,
+            marks=pytest.mark.many,
         ),
     ],
 )

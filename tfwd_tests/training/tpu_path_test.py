@@ -244,7 +244,7 @@ def test_replicas_that_merge_nothing_train_as_one_device(tmp_path):
 
 @pytest.mark.quick(1)
 @pytest.mark.parametrize(
-    "name", ["sgds", "adams", pytest.param("kfac", marks=pytest.mark.full)]
+    "name", ["sgds", "adams", pytest.param("kfac", marks=pytest.mark.many)]
 )
 def test_step_compiled_by_xla_is_the_one_that_is_not(name):
     plain, compiled = (
@@ -265,7 +265,7 @@ def bfloat16():
     keras.config.set_dtype_policy("float32")
 
 
-@pytest.mark.full
+@pytest.mark.many
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_bfloat16_learns_with_variables_of_float32(bfloat16, name):
     loop = made_loop(tf.distribute.get_strategy(), name)
