@@ -9,6 +9,7 @@ from tfwd import models
 from tfwd.diagnostics import decay_scope
 from tfwd.training import accumulation
 from tfwd.training import carried as carried_lib
+from tfwd.training import choices
 from tfwd.training import curvature
 from tfwd.training import inputs
 from tfwd.training import limits
@@ -16,6 +17,7 @@ from tfwd.training import loop as loop_lib
 from tfwd.training import loss_scale as loss_scale_lib
 from tfwd.training import step as step_lib
 from tfwd.training import strategy as strategy_lib
+from tfwd.training import top_5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,5 +107,9 @@ def make_loop(settings, strategy, source, model, optimizer=None):
         loss_scale=scale,
         carried=carried,
         accumulated=accumulated,
+        smoothing=settings.label_smoothing,
+        counts_top_5=top_5.applies(
+            choices.task(settings.model), source.num_classes
+        ),
     )
     return loop_lib.Loop(strategy, step, settings.jit_compile, windows)

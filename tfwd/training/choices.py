@@ -25,3 +25,8 @@ DIAGNOSTICS = (
     *("fisher", "damping"),
 )
 DEFAULT_DIAGNOSTICS = ("effective_learning_rate", "damping", "jacobian")
+
+
+def task(model):
+    """What a model is for: "classification" or "language_model"."""
+    return "language_model" if model in LANGUAGE_MODELS else "classification"

@@ -6,9 +6,9 @@ import warnings
 import keras
 import tensorflow as tf
 
-from tfwd import models
 from tfwd.training import build
 from tfwd.training import checkpoint
+from tfwd.training import choices
 from tfwd.training import cluster
 from tfwd.training import diagnostics as diagnostics_lib
 from tfwd.training import effects
@@ -67,7 +67,12 @@ class Job:
     @property
     def task(self):
         """Either "classification" or "language_model"."""
-        return models.task(self.settings.model)
+        return choices.task(self.settings.model)
+
+    @property
+    def counts_top_5(self):
+        """Whether evaluation counts the answers among the best five."""
+        return self.loop.replica_step.counts_top_5
 
     @property
     def is_chief(self):
@@ -104,7 +109,7 @@ def prepare(settings, previous=None):
             the argument. Nothing has been written then.
     """
     optimizer_lib.check(settings)
-    diagnostics_lib.check(settings.diagnostics, models.task(settings.model))
+    diagnostics_lib.check(settings.diagnostics, choices.task(settings.model))
     # Made here only to be checked.
     checkpoint.Every(settings.checkpoint_every)
     if settings.tensorboard:

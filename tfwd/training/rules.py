@@ -153,6 +153,13 @@ def _check_together(settings):
             "no curvature there",
             settings.optimizer,
         )
+    if settings.label_smoothing and settings.curvature == "empirical":
+        refuse(
+            "label_smoothing",
+            "must be 0 for --curvature=empirical, which takes the labels as "
+            "they are",
+            settings.label_smoothing,
+        )
     if 1 < settings.restart_multiplier < 1 + _LEAST_GROWTH:
         refuse(
             "restart_multiplier",

@@ -158,7 +158,7 @@ def _measured(loop, evaluation, task, on_call=lambda: None):
         rows[split] = {
             name.removeprefix(f"{split}_"): value
             for name, value in measures.of_predictions(
-                split, *means, task
+                split, *means, task=task
             ).items()
         }
     return rows

@@ -8,8 +8,8 @@ import zipfile
 
 import keras
 
-from tfwd import models
 from tfwd.training import build
+from tfwd.training import choices
 from tfwd.training import inputs
 from tfwd.training import limits
 from tfwd.training import rules
@@ -37,7 +37,7 @@ def load(settings):
     limits.check_batches(settings, model, strategy_lib.num_workers(strategy))
     loop = build.make_loop(settings, strategy, source, model)
     splits = inputs.evaluation_splits(settings, source, strategy)
-    return loop, splits, models.task(settings.model)
+    return loop, splits, choices.task(settings.model)
 
 
 def read(settings, strategy, with_optimizer=False):
@@ -56,7 +56,7 @@ def read(settings, strategy, with_optimizer=False):
     """
     path = _existing(settings.model_file)
     source = inputs.load(settings)
-    is_text = models.task(settings.model) == "language_model"
+    is_text = choices.task(settings.model) == "language_model"
     # A file that is refused has one line and no warnings.
     with strategy.scope(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

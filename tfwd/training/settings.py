@@ -152,6 +152,13 @@ class Settings:
     eval_batch_size: int = _setting(
         1000, "examples per evaluation step", at_least=1
     )
+    label_smoothing: float = _setting(
+        0.0,
+        "label smoothing of the loss that is minimized; losses are reported "
+        "without it",
+        at_least=0,
+        below=1,
+    )
     steps_per_loop: int = _setting(
         10, "steps per call of the compiled loop", at_least=1
     )

@@ -4,8 +4,8 @@ import dataclasses
 
 import keras
 
-from tfwd import models
 from tfwd.training import build
+from tfwd.training import choices
 from tfwd.training import flagfile
 from tfwd.training import inputs
 from tfwd.training import job as job_lib
@@ -71,7 +71,7 @@ def of_file(path, dataset, data_dir=None):
         optimizer,
         source,
         strategy,
-        models.task(settings.model),
+        choices.task(settings.model),
         step=int(optimizer.iterations) if optimizer else None,
     )
 
@@ -136,7 +136,7 @@ def of_run(folder, data_dir=None):
         built.optimizer,
         source,
         strategy,
-        models.task(settings.model),
+        choices.task(settings.model),
         stored.progress.epoch,
         stored.progress.step,
     )
