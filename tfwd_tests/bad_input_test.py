@@ -191,6 +191,7 @@ def named(value):
             ["--eval_batch_size=4294967295"],
             ["--eval_batch_size", "1437 examples", "4294967295"],
         ),
+        (["--init_from=no.keras"], ["--init_from", "existing", "no.keras"]),
         (["--width=1e8"], ["--width", "GiB here", "100000000.0"]),
         (["--hidden_units=4294967295"], ["--hidden_units", "GiB", "=42949"]),
         (["--hidden_layers=4294967295"], ["--hidden_layers", "at most 1000"]),

@@ -50,7 +50,7 @@ def _facts(field):
     kind, limits = rules.kind_of(field), field.metadata
     element = typing.get_args(kind)[0] if typing.get_args(kind) else kind
     if "choices" in limits:
-        yield ", ".join(limits["choices"])
+        yield rules.choices_of(limits)
     elif element in _KINDS:
         bounds = [
             f"{word.replace('_', ' ')} {limits[word]:,}"

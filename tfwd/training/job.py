@@ -13,6 +13,7 @@ from tfwd.training import cluster
 from tfwd.training import diagnostics as diagnostics_lib
 from tfwd.training import effects
 from tfwd.training import flagfile
+from tfwd.training import initial_weights
 from tfwd.training import inputs
 from tfwd.training import interventions as interventions_lib
 from tfwd.training import loop as loop_lib
@@ -36,6 +37,7 @@ class Job:
     source: object
     plan: optimizer_lib.Plan
     built: build.Built
+    initial: initial_weights.Report | None
     loop: loop_lib.Loop
     evaluation: dict[str, inputs.Evaluation]
     diagnostics: diagnostics_lib.Diagnostics | None
@@ -155,6 +157,10 @@ def _in_folder(folder, settings, previous, is_chief):
         learning_rate_factor=0.5**restores,
     )
     built = build.build(settings, strategy, source, plan)
+    initial = None
+    # What a checkpoint holds began with them.
+    if settings.init_from and stored is None and not folder.is_complete:
+        initial = initial_weights.take(settings.init_from, built.model)
     loop = build.make_loop(
         settings, strategy, source, built.model, built.optimizer
     )
@@ -190,6 +196,7 @@ def _in_folder(folder, settings, previous, is_chief):
         source=source,
         plan=plan,
         built=built,
+        initial=initial,
         loop=loop,
         evaluation=evaluation,
         diagnostics=diagnostics,

@@ -42,13 +42,14 @@ class Trained:
     step: int | None = None
 
 
-def of_file(path, dataset, data_dir=None):
+def of_file(path, dataset, data_dir=None, model=None):
     """Loads a .keras file, compiled as it was saved.
 
     Args:
         path: The file.
         dataset: Name of the data set.
         data_dir: The folder of the data set, where it needs one.
+        model: None, or the function whose module registers its layers.
 
     Returns:
         A `Trained`.
@@ -61,7 +62,7 @@ def of_file(path, dataset, data_dir=None):
         model_file=path,
         dataset=dataset,
         data_dir=data_dir,
-        model="lstm" if dataset == "ptb" else "mlp",
+        model=model or ("lstm" if dataset == "ptb" else "mlp"),
     )
     strategy = strategy_lib.create(settings)
     source, model = saved_model.read(settings, strategy, with_optimizer=True)
