@@ -35,6 +35,7 @@ class Settings:
         "registers layers of its own",
         choices=(),
         form=(choices.FUNCTION, choices.is_function),
+        needs="--model_file",
     )
     checkpoint: str | None = _flag(
         None, "the folder of a run, or its folder of checkpoints"

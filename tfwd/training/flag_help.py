@@ -58,8 +58,10 @@ def _facts(field):
             if word in limits
         ]
         yield " ".join([_KINDS[element], *bounds])
-    if effects.needs(field.name):
-        yield f"needs {effects.needs(field.name)}"
+    # Another binary may have a flag of the same name.
+    needed = limits.get("needs", effects.needs(field.name))
+    if needed:
+        yield f"needs {needed}"
     default = field.default
     if default is None or default == ():
         return

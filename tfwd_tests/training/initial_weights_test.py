@@ -126,6 +126,15 @@ def test_unnamed_weights_of_a_layer_are_counted_anew():
     assert_equal(here.get_weights(), there.get_weights())
 
 
+def with_code():
+    """A file with a layer that would run what is in it."""
+    code = layers.Lambda(lambda x: x)
+    last = layers.Dense(10, name="logits")
+    given = [keras.Input((8, 8, 1)), layers.Flatten(), code, last]
+    keras.Sequential(given).save("first.keras")
+
+
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a")
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -138,8 +147,9 @@ def test_unnamed_weights_of_a_layer_are_counted_anew():
             ],
         ),
         (lambda: None, ["existing .keras file"]),
+        (with_code, ["saved Keras model", "`Lambda`"]),
     ],
-    ids=["no model", "no layer", "no file"],
+    ids=["no model", "no layer", "no file", "code"],
 )
 def test_file_without_a_layer_that_fits_is_refused(capsys, make, words):
     make()
