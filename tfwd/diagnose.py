@@ -29,6 +29,14 @@ class Settings:
     model_file: str | None = _flag(
         None, "a .keras file", group="Model and data"
     )
+    model: str | None = _flag(
+        None,
+        "the function that made the model of --model_file, whose module "
+        "registers layers of its own",
+        choices=(),
+        form=(choices.FUNCTION, choices.is_function),
+        needs="--model_file",
+    )
     checkpoint: str | None = _flag(
         None, "the folder of a run, or its folder of checkpoints"
     )
@@ -75,6 +83,8 @@ class Settings:
             rules.refuse(
                 "dataset", "goes together with --model_file", self.dataset
             )
+        if self.model is not None and self.model_file is None:
+            rules.refuse("model", "needs --model_file", self.model)
         if self.output is not None:
             _check_output(paths.expanded("output", self.output))
 

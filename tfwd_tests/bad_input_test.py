@@ -115,6 +115,15 @@ def named(value):
             ["--optimizer=sgd", "--momentum=0", "--nesterov"],
             ["nesterov", "momentum > 0", "momentum=0.0"],
         ),
+        (["--label_smoothing=1"], ["--label_smoothing", "below 1", "1.0"]),
+        (["--label_smoothing=-0.1"], ["--label_smoothing", "at least 0"]),
+        (
+            [
+                *("--optimizer=kfac", "--curvature=empirical"),
+                "--label_smoothing=0.1",
+            ],
+            ["--label_smoothing", "0 for --curvature=empirical", "=0.1"],
+        ),
         (["--accumulation_steps=1"], ["--accumulation_steps", "at least 2"]),
         (["--loss_scale_factor=0"], ["--loss_scale_factor", "above 0"]),
         (["--ema_momentum=0.9"], ["--ema_momentum", "needs --use_ema", "0.9"]),
@@ -182,6 +191,7 @@ def named(value):
             ["--eval_batch_size=4294967295"],
             ["--eval_batch_size", "1437 examples", "4294967295"],
         ),
+        (["--init_from=no.keras"], ["--init_from", "existing", "no.keras"]),
         (["--width=1e8"], ["--width", "GiB here", "100000000.0"]),
         (["--hidden_units=4294967295"], ["--hidden_units", "GiB", "=42949"]),
         (["--hidden_layers=4294967295"], ["--hidden_layers", "at most 1000"]),

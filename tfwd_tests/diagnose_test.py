@@ -108,6 +108,13 @@ def test_exact_jacobian_of_a_linear_model_is_the_norm_of_its_weights():
     assert row["jacobian"] == pytest.approx(expected, rel=1e-5)
 
 
+def test_help_has_what_a_flag_needs_here_and_not_in_training(capsys):
+    with pytest.raises(SystemExit):
+        diagnose.main(["--help"])
+    text = capsys.readouterr().out
+    assert "needs --model_file)" in text and "--mode=" not in text
+
+
 def test_help_names_every_flag(capsys):
     with pytest.raises(SystemExit) as left:
         diagnose.main(["--help"])

@@ -32,6 +32,7 @@ from tfwd_tests import quoted_commands
 from tfwd_tests.data import published
 
 ROOT = launching.ROOT
+README = ROOT / "README.md"
 COMMANDS, STRAYS = quoted_commands.everywhere(ROOT)
 OF_CONFIGS = {
     command: file
@@ -90,6 +91,10 @@ QUICK = {
     "--curvature=gauss_newton --kl_clip=1e-3 --cold_start --weight_decay=0.1": (
         DIGITS
     ),
+    "launch/train.sh --model=nets:small": (*DIGITS[:-2], DIGITS[-1]),
+    "launch/train.sh --optimizer=kfac --init_from=runs/NAME/final.keras": (
+        DIGITS
+    ),
     "launch/train.sh --mode=eval --model_file=runs/NAME/final.keras": (),
     "launch/train.sh --strategy=mirrored --num_devices=2": DIGITS,
     "launch/gpu.sh --model=vgg16 --dataset=cifar10 --data_dir=DATA": IMAGES,
@@ -143,6 +148,7 @@ PLACEHOLDERS = {
     "runs/NAME": "run",
     "RUN": "run",
     "model.keras": "model_file",
+    "nets:small": "net",
     "cifar-10-python.tar.gz": "archive",
     "FILES": "archive",
     "{...}": "data_set",
@@ -220,6 +226,16 @@ def run(tmp_path_factory):
 @pytest.fixture
 def model_file(run):
     return run / "final.keras"
+
+
+@pytest.fixture
+def net(tmp_path, monkeypatch):
+    """The function that README has in a file nets.py."""
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    (text,) = [block for block in blocks if "def small(" in block]
+    (tmp_path / "nets.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "nets:small"
 
 
 @pytest.fixture

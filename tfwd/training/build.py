@@ -9,13 +9,16 @@ from tfwd import models
 from tfwd.diagnostics import decay_scope
 from tfwd.training import accumulation
 from tfwd.training import carried as carried_lib
+from tfwd.training import choices
 from tfwd.training import curvature
 from tfwd.training import inputs
 from tfwd.training import limits
 from tfwd.training import loop as loop_lib
 from tfwd.training import loss_scale as loss_scale_lib
+from tfwd.training import model_function
 from tfwd.training import step as step_lib
 from tfwd.training import strategy as strategy_lib
+from tfwd.training import top_5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,20 +49,8 @@ def build(settings, strategy, source, plan):
         ValueError: The model does not fit the data, or the optimizer the model.
     """
     keras.config.set_dtype_policy(settings.dtype_policy)
-    limits.check_model(settings, source.input_shape, source.num_classes)
     with strategy.scope():
-        model = models.build(
-            settings.model,
-            source.input_shape,
-            source.num_classes,
-            width=settings.width,
-            batch_norm=settings.batch_norm,
-            convention=settings.convention,
-            sync_batch_norm=settings.sync_batch_norm,
-            hidden_layers=settings.hidden_layers,
-            hidden_units=settings.hidden_units,
-            dropout=settings.dropout,
-        )
+        model = _model(settings, source)
         workers = strategy_lib.num_workers(strategy)
         limits.check_batches(settings, model, workers)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -81,6 +72,24 @@ def build(settings, strategy, source, plan):
                 auto_scale_loss=False,
             )
     return Built(model, optimizer, registration)
+
+
+def _model(settings, source):
+    if choices.is_function(settings.model):
+        return model_function.build(settings.model, source)
+    limits.check_model(settings, source.input_shape, source.num_classes)
+    return models.build(
+        settings.model,
+        source.input_shape,
+        source.num_classes,
+        width=settings.width,
+        batch_norm=settings.batch_norm,
+        convention=settings.convention,
+        sync_batch_norm=settings.sync_batch_norm,
+        hidden_layers=settings.hidden_layers,
+        hidden_units=settings.hidden_units,
+        dropout=settings.dropout,
+    )
 
 
 def make_loop(settings, strategy, source, model, optimizer=None):
@@ -105,5 +114,9 @@ def make_loop(settings, strategy, source, model, optimizer=None):
         loss_scale=scale,
         carried=carried,
         accumulated=accumulated,
+        smoothing=settings.label_smoothing,
+        counts_top_5=top_5.applies(
+            choices.task(settings.model), source.num_classes
+        ),
     )
     return loop_lib.Loop(strategy, step, settings.jit_compile, windows)

@@ -3,6 +3,8 @@
 They are those of the rooms that have them, which take seconds to import.
 """
 
+import re
+
 DATASETS = ("digits", "mnist", "cifar10", "cifar100", "imagenet2012", "ptb")
 TEXTS = ("ptb",)
 MODELS = (
@@ -25,3 +27,16 @@ DIAGNOSTICS = (
     *("fisher", "damping"),
 )
 DEFAULT_DIAGNOSTICS = ("effective_learning_rate", "damping", "jacobian")
+
+FUNCTION = "package.module:function"
+_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+
+
+def is_function(model):
+    """Whether a `--model` is a function of the user's that makes one."""
+    return model is not None and _FUNCTION.fullmatch(model) is not None
+
+
+def task(model):
+    """What a model is for: "classification" or "language_model"."""
+    return "language_model" if model in LANGUAGE_MODELS else "classification"

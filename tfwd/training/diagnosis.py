@@ -48,7 +48,10 @@ def _found(settings):
     if settings.checkpoint is not None:
         return trained.of_run(settings.checkpoint, settings.data_dir)
     return trained.of_file(
-        settings.model_file, settings.dataset, settings.data_dir
+        settings.model_file,
+        settings.dataset,
+        settings.data_dir,
+        settings.model,
     )
 
 

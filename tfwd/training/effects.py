@@ -12,6 +12,8 @@ from tfwd.training import rules
 
 # Any value but none at all.
 _GIVEN = object()
+# Of `model`: a function of the user's, or one of the names.
+_FUNCTION, _NAME = object(), object()
 _IMAGES = tuple(name for name in choices.DATASETS if name != "ptb")
 _NORMALIZED = tuple(name for name in choices.MODELS if name != "lstm")
 _TRAINED = {"mode": ("train",)}
@@ -31,8 +33,11 @@ NEEDS = (
     (("bptt",), {"dataset": ("ptb",)}),
     # The streams of a text are rows of the state that is carried.
     (("eval_batch_size",), {"dataset": _IMAGES}),
-    # What is evaluated has its layers; a text is cut into so many streams.
-    (("model", "batch_size"), {**_TRAINED, "dataset": ("ptb",)}),
+    # A text is cut into so many streams.
+    (("batch_size",), {**_TRAINED, "dataset": ("ptb",)}),
+    # What is evaluated has its layers; those of one's own a module registers.
+    (("model",), {**_TRAINED, "dataset": ("ptb",), "model": _FUNCTION}),
+    (("width", "convention"), {"model": _NAME}),
     (("batch_norm", "sync_batch_norm"), {"model": _NORMALIZED}),
     (("sync_batch_norm",), {"batch_norm": (True,)}),
     (("hidden_layers", "hidden_units"), {"model": ("mlp", "lstm")}),
@@ -178,18 +183,25 @@ def _holds(row, settings):
 def _is_among(value, values):
     if values is _GIVEN:
         return value is not None and value != ()
+    if values in (_FUNCTION, _NAME):
+        return choices.is_function(value) == (values is _FUNCTION)
     if isinstance(value, tuple):
         return bool(set(value) & set(values))
     return value in values
 
 
 def _text(row):
-    return " or ".join(
-        f"--{name}"
-        if values is _GIVEN or values == (True,)
-        else f"--{name}={_joined(values)}"
-        for name, values in row.items()
-    )
+    return " or ".join(_condition(*each) for each in row.items())
+
+
+def _condition(name, values):
+    if values is _GIVEN or values == (True,):
+        return f"--{name}"
+    if values is _NAME:
+        return f"a --{name} that is no function"
+    if values is _FUNCTION:
+        return f"--{name}={choices.FUNCTION}"
+    return f"--{name}={_joined(values)}"
 
 
 def _joined(values):

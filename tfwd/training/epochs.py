@@ -216,7 +216,7 @@ class Epochs:
             "train",
             progress.loss / progress.examples,
             progress.correct / progress.examples,
-            self.job.task,
+            task=self.job.task,
         )
 
     def _evaluated(self, split):
@@ -224,7 +224,7 @@ class Epochs:
         means = self.loop.evaluate(
             each.batches, each.steps, on_call=self._watchdog.beat
         )
-        return measures.of_predictions(split, *means, self.job.task)
+        return measures.of_predictions(split, *means, task=self.job.task)
 
     def _what_is_not_finite(self):
         """One line: the step and the first tensor that was not finite."""
@@ -289,7 +289,7 @@ def _progress_bar(job):
         # A log file gets one line per epoch instead of a moving bar.
         verbose=1 if sys.stdout.isatty() else 2,
         # They arrive averaged over the epoch so far.
-        stateful_metrics=logs.columns(job.task),
+        stateful_metrics=logs.columns(job.task, job.counts_top_5),
     )
 
     def update(done, values, finalize=False):

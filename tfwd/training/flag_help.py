@@ -50,7 +50,7 @@ def _facts(field):
     kind, limits = rules.kind_of(field), field.metadata
     element = typing.get_args(kind)[0] if typing.get_args(kind) else kind
     if "choices" in limits:
-        yield ", ".join(limits["choices"])
+        yield rules.choices_of(limits)
     elif element in _KINDS:
         bounds = [
             f"{word.replace('_', ' ')} {limits[word]:,}"
@@ -58,8 +58,10 @@ def _facts(field):
             if word in limits
         ]
         yield " ".join([_KINDS[element], *bounds])
-    if effects.needs(field.name):
-        yield f"needs {effects.needs(field.name)}"
+    # Another binary may have a flag of the same name.
+    needed = limits.get("needs", effects.needs(field.name))
+    if needed:
+        yield f"needs {needed}"
     default = field.default
     if default is None or default == ():
         return

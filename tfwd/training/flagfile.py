@@ -42,7 +42,7 @@ MAY_DIFFER = (
 )
 # Defaults of a flags.txt that does not hold the flag.
 _FORMER_DEFAULTS = {"weight_decay": 5e-4}
-_PATHS = ("data_dir", "model_file", "norm_transfer")
+_PATHS = ("data_dir", "model_file", "init_from", "norm_transfer")
 _HELP = ("-h", "-help", "--helpshort", "--helpfull")
 
 

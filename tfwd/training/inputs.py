@@ -7,8 +7,8 @@ import functools
 import tensorflow as tf
 
 from tfwd import data
-from tfwd import models
 from tfwd.training import accumulation
+from tfwd.training import choices
 from tfwd.training import limits
 from tfwd.training import paths
 from tfwd.training import strategy as strategy_lib
@@ -96,7 +96,7 @@ def examples_of_epoch(settings, source):
     none of a TPU.
     """
     size, batch_size = source.size("train"), settings.batch_size
-    is_text = models.task(settings.model) == "language_model"
+    is_text = choices.task(settings.model) == "language_model"
     if size >= batch_size and (is_text or _drops(settings)):
         return size - size % batch_size
     return size
@@ -130,7 +130,7 @@ def evaluation_splits(settings, source, strategy):
     # The streams of a text are rows of the carried state.
     size = (
         settings.batch_size
-        if models.task(settings.model) == "language_model"
+        if choices.task(settings.model) == "language_model"
         else settings.eval_batch_size
     )
     return {

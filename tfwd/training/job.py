@@ -6,13 +6,14 @@ import warnings
 import keras
 import tensorflow as tf
 
-from tfwd import models
 from tfwd.training import build
 from tfwd.training import checkpoint
+from tfwd.training import choices
 from tfwd.training import cluster
 from tfwd.training import diagnostics as diagnostics_lib
 from tfwd.training import effects
 from tfwd.training import flagfile
+from tfwd.training import initial_weights
 from tfwd.training import inputs
 from tfwd.training import interventions as interventions_lib
 from tfwd.training import loop as loop_lib
@@ -36,6 +37,7 @@ class Job:
     source: object
     plan: optimizer_lib.Plan
     built: build.Built
+    initial: initial_weights.Report | None
     loop: loop_lib.Loop
     evaluation: dict[str, inputs.Evaluation]
     diagnostics: diagnostics_lib.Diagnostics | None
@@ -67,7 +69,12 @@ class Job:
     @property
     def task(self):
         """Either "classification" or "language_model"."""
-        return models.task(self.settings.model)
+        return choices.task(self.settings.model)
+
+    @property
+    def counts_top_5(self):
+        """Whether evaluation counts the answers among the best five."""
+        return self.loop.replica_step.counts_top_5
 
     @property
     def is_chief(self):
@@ -104,7 +111,7 @@ def prepare(settings, previous=None):
             the argument. Nothing has been written then.
     """
     optimizer_lib.check(settings)
-    diagnostics_lib.check(settings.diagnostics, models.task(settings.model))
+    diagnostics_lib.check(settings.diagnostics, choices.task(settings.model))
     # Made here only to be checked.
     checkpoint.Every(settings.checkpoint_every)
     if settings.tensorboard:
@@ -150,6 +157,10 @@ def _in_folder(folder, settings, previous, is_chief):
         learning_rate_factor=0.5**restores,
     )
     built = build.build(settings, strategy, source, plan)
+    initial = None
+    # What a checkpoint holds began with them.
+    if settings.init_from and stored is None and not folder.is_complete:
+        initial = initial_weights.take(settings.init_from, built.model)
     loop = build.make_loop(
         settings, strategy, source, built.model, built.optimizer
     )
@@ -185,6 +196,7 @@ def _in_folder(folder, settings, previous, is_chief):
         source=source,
         plan=plan,
         built=built,
+        initial=initial,
         loop=loop,
         evaluation=evaluation,
         diagnostics=diagnostics,

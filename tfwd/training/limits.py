@@ -10,6 +10,7 @@ import math
 import os
 
 from tfwd.optimizers import arguments
+from tfwd.training import activations
 from tfwd.training import effects
 from tfwd.training import rules
 
@@ -145,9 +146,8 @@ def check_batches(settings, model, workers=1):
     """
     is_text = settings.dataset == "ptb"
     elements = max(
-        math.prod(size or 1 for size in output.shape[1:])
-        for layer in model.layers
-        for output in _list(layer.output)
+        math.prod(size or 1 for size in tensor.shape[1:])
+        for _, tensor in activations.named(model)
     ) * (settings.bptt if is_text else 1)
     names = ["batch_size"] if settings.mode == "train" or is_text else []
     for name in [*names, *([] if is_text else ["eval_batch_size"])]:
@@ -160,10 +160,6 @@ def check_batches(settings, model, workers=1):
                 f"{_gib(memory())} here; the largest one needs {_gib(needed)}",
                 value,
             )
-
-
-def _list(value):
-    return value if isinstance(value, list | tuple) else [value]
 
 
 def _gib(count):

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfwd import durable
 from tfwd.diagnostics import tensorflow_events
+from tfwd.training import top_5
 
 _SPLITS = ("train", "validation", "test")
 COLUMNS = (
@@ -40,8 +41,15 @@ STEP_COLUMNS = (
 )
 
 
-def columns(task):
-    """The columns of metrics.csv for a task of `tfwd.models`."""
+def columns(task, counts_top_5=False):
+    """The columns of metrics.csv for a task of `tfwd.models`.
+
+    Args:
+        task: The task.
+        counts_top_5: Whether evaluation counts answers among the best five.
+    """
+    if counts_top_5:
+        return (*COLUMNS, *(f"{split}_{top_5.NAME}" for split in _SPLITS[1:]))
     if task != "language_model":
         return COLUMNS
     return (*COLUMNS, *(f"{split}_perplexity" for split in _SPLITS))

@@ -50,6 +50,7 @@ class Loop:
         self.curvature = step.curvature
         self.windows = windows
         self._jit_compile = jit_compile
+        self._evaluation_sums = 4 if step.counts_top_5 else 3
         self.retrace()
         self._evaluate = tf.function(self._evaluation_steps)
         self._average = tf.function(self._average_on_replicas)
@@ -111,7 +112,7 @@ class Loop:
     def evaluate(
         self, batches, num_steps, steps_per_call=10, on_call=lambda: None
     ):
-        """Loss and accuracy in inference mode.
+        """Loss and accuracy, and top-5 accuracy if counted, in inference mode.
 
         Args:
             batches: A distributed dataset of `Batch`es.
@@ -120,10 +121,11 @@ class Loop:
             on_call: Called after each of these calls.
 
         Returns:
-            (mean loss, accuracy) over all predictions.
+            (mean loss, accuracy) over all predictions, and top-5 accuracy
+            where the step counts it.
         """
         self.start_epoch()
-        totals = [0.0, 0.0, 0.0]
+        totals = [0.0] * self._evaluation_sums
         iterator = iter(batches)
         for done in range(0, num_steps, steps_per_call):
             count = min(steps_per_call, num_steps - done)
@@ -131,8 +133,8 @@ class Loop:
             # 64 bits: float32 would lose counts beyond 16 million.
             totals = [a + float(b) for a, b in zip(totals, sums, strict=True)]
             on_call()
-        loss, correct, predictions = totals
-        return loss / predictions, correct / predictions
+        loss, correct, predictions, *hits = totals
+        return tuple(each / predictions for each in (loss, correct, *hits))
 
     def average_replica_state(self):
         """Makes moving averages equal on all replicas: the mean of theirs.
@@ -240,7 +242,7 @@ class Loop:
         return tf.stack(sums), is_finite
 
     def _evaluation_steps(self, iterator, count):
-        sums = tf.zeros(3)
+        sums = tf.zeros(self._evaluation_sums)
         for _ in tf.range(count):
             local = self.strategy.run(
                 self.replica_step.evaluate, (next(iterator),)

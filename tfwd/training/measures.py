@@ -6,6 +6,8 @@ import time
 import keras
 import numpy as np
 
+from tfwd.training import top_5
+
 
 def weight_norm(variables):
     """The 2-norm of all variables together, √Σ‖θ‖², in float64."""
@@ -55,12 +57,15 @@ def input_speed(batches, seconds=0.3):
     return examples / (time.perf_counter() - start)
 
 
-def of_predictions(split, loss, accuracy, task):
+def of_predictions(split, loss, accuracy, top_5_accuracy=None, *, task):
     """The columns of a split: loss, accuracy, and perplexity of a text.
 
-    Perplexity is exp(mean loss), infinite where that overflows.
+    Perplexity is exp(mean loss), infinite where that overflows. The top-5
+    accuracy has a column where it is known.
     """
     columns = {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
+    if top_5_accuracy is not None:
+        columns[f"{split}_{top_5.NAME}"] = top_5_accuracy
     if task == "language_model":
         # numpy's overflow is an infinity, Python's an error.
         with np.errstate(over="ignore"):

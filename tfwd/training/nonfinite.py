@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfwd.models import dropout
+from tfwd.training import activations
 
 
 def first_tensor(step, batch, replica=0):
@@ -34,14 +35,12 @@ def _tensors(step, batch, replica):
         yield f"variable {variable.path}", variable.value
     batch = step.finish(batch, True)
     yield "inputs", batch.inputs
-    outputs = keras.Model(
-        model.inputs, [layer.output for layer in model.layers]
-    )
+    names, tensors = zip(*activations.named(model), strict=True)
+    outputs = keras.Model(model.inputs, list(tensors))
     with keras.StatelessScope(), dropout.keyed(batch.keys):
         values = outputs(step.inputs(batch, states), training=True)
-    for layer, value in zip(model.layers, values, strict=True):
-        for each in keras.tree.flatten(value):
-            yield f"output of {layer.name}", each
+    for name, value in zip(names, values, strict=True):
+        yield f"output of {name}", value
     with keras.StatelessScope(), dropout.keyed(batch.keys):
         with tf.GradientTape() as tape:
             loss = step.forward(batch, states=states).loss

@@ -250,7 +250,8 @@ def _fresh(settings, now):
     name = "-".join(
         (
             settings.dataset,
-            settings.model,
+            # A colon in a path would end it in lists of paths.
+            settings.model.rpartition(":")[2],
             settings.optimizer,
             now.strftime("%Y%m%d-%H%M%S"),
         )

@@ -75,10 +75,8 @@ def _check_range(field, value):
     limits = field.metadata
     if value in limits.get("refused", ()):
         refuse(field.name, limits["refused"][value], value)
-    if "choices" in limits and value not in limits["choices"]:
-        refuse(
-            field.name, f"must be one of {', '.join(limits['choices'])}", value
-        )
+    if "choices" in limits and not _is_choice(value, limits):
+        refuse(field.name, f"must be one of {choices_of(limits)}", value)
     if type(value) is int and value >= _LARGEST:
         refuse(field.name, f"must be below {_LARGEST}", value)
     if isinstance(value, float) and not math.isfinite(value):
@@ -102,6 +100,17 @@ def _check_range(field, value):
                 f"must be {word.replace('_', ' ')} {limits[word]:g}",
                 value,
             )
+
+
+def choices_of(limits):
+    """Returns what a field may be, listed, of its metadata."""
+    form = limits["form"][:1] if "form" in limits else ()
+    return ", ".join((*limits["choices"], *form))
+
+
+def _is_choice(value, limits):
+    has_form = "form" in limits and limits["form"][1](value)
+    return has_form or value in limits["choices"]
 
 
 def fits_float32(value):
@@ -152,6 +161,13 @@ def _check_together(settings):
             "must not be kfac for --model=lstm, whose recurrent layers have "
             "no curvature there",
             settings.optimizer,
+        )
+    if settings.label_smoothing and settings.curvature == "empirical":
+        refuse(
+            "label_smoothing",
+            "must be 0 for --curvature=empirical, which takes the labels as "
+            "they are",
+            settings.label_smoothing,
         )
     if 1 < settings.restart_multiplier < 1 + _LEAST_GROWTH:
         refuse(

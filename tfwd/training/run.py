@@ -101,6 +101,8 @@ def _train_once(job, stop, watchdog):
 def _describe(job):
     speed = measures.input_speed(job.local_batches(0))
     print(overview.text(job, speed))
+    if job.initial is not None:
+        print(job.initial)
     durable.write_text(
         job.folder.path / "run.json",
         logs.as_json(
@@ -158,7 +160,7 @@ def _measured(loop, evaluation, task, on_call=lambda: None):
         rows[split] = {
             name.removeprefix(f"{split}_"): value
             for name, value in measures.of_predictions(
-                split, *means, task
+                split, *means, task=task
             ).items()
         }
     return rows

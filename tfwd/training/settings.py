@@ -13,6 +13,9 @@ SCHEDULES = ("constant", "step", "cosine", "cosine_restarts")
 def _setting(default, text, **limits):
     """A field; `limits` are what `rules` checks, e.g. choices, at_least.
 
+    What `form` describes, with a function that tells it, is no worse than a
+    choice.
+
     One of them is no limit: `group`, under which --help lists this field and
     those below it.
     """
@@ -101,7 +104,14 @@ class Settings:
         35, "words per step and stream of a text (ptb)", at_least=1
     )
 
-    model: str = _setting("mlp", "model", choices=choices.MODELS, group="Model")
+    model: str = _setting(
+        "mlp",
+        "model, or a function of a module of one's own, which makes one of "
+        "input_shape and num_classes",
+        choices=choices.MODELS,
+        form=(choices.FUNCTION, choices.is_function),
+        group="Model",
+    )
     width: float = _setting(
         1.0,
         "multiplies channels and hidden units, which are at least one",
@@ -134,6 +144,11 @@ class Settings:
         at_least=0,
         below=1,
     )
+    init_from: str | None = _setting(
+        None,
+        "a .keras file: layers of the same name and shapes begin with its "
+        "weights, where no checkpoint is gone on from",
+    )
     dtype_policy: str = _setting(
         "float32",
         "precision of the layers; the variables are float32 in all",
@@ -151,6 +166,13 @@ class Settings:
     )
     eval_batch_size: int = _setting(
         1000, "examples per evaluation step", at_least=1
+    )
+    label_smoothing: float = _setting(
+        0.0,
+        "label smoothing of the loss that is minimized; losses are reported "
+        "without it",
+        at_least=0,
+        below=1,
     )
     steps_per_loop: int = _setting(
         10, "steps per call of the compiled loop", at_least=1

@@ -13,6 +13,8 @@ import keras
 import tensorflow as tf
 
 from tfwd.models import dropout
+from tfwd.training import label_smoothing
+from tfwd.training import top_5
 
 
 class Forward(typing.NamedTuple):
@@ -20,6 +22,7 @@ class Forward(typing.NamedTuple):
 
     loss: tf.Tensor
     sums: tf.Tensor
+    logits: tf.Tensor
     states: list
 
 
@@ -37,6 +40,9 @@ class Step:
         carried: A `carried.Carried`, or `None` for a model without states.
         accumulated: An `accumulation.Accumulated` where several steps make
             one update, or `None`.
+        smoothing: Of the labels in training; what is reported is without.
+        counts_top_5: Whether evaluation counts the answers among the best
+            five.
     """
 
     def __init__(
@@ -49,6 +55,8 @@ class Step:
         loss_scale=None,
         carried=None,
         accumulated=None,
+        smoothing=0.0,
+        counts_top_5=False,
     ):
         self.model = model
         self.optimizer = optimizer
@@ -57,6 +65,8 @@ class Step:
         self.loss_scale = loss_scale
         self.carried = carried
         self.accumulated = accumulated
+        self.smoothing = smoothing
+        self.counts_top_5 = counts_top_5
 
     def train(self, batch):
         """Makes a training step, and the update of its window.
@@ -120,12 +130,20 @@ class Step:
         return self.curvature.backward()
 
     def evaluate(self, batch):
-        """Returns sums of losses, correct answers and predictions, float32."""
+        """Returns sums of losses, correct answers and predictions, float32.
+
+        With `counts_top_5` a fourth number, that of answers among the best
+        five.
+        """
         batch = self.finish(batch, False)
         forward = self.forward(batch, training=False)
         if self.carried:
             self.carried.update(forward.states)
-        return forward.sums
+        if not self.counts_top_5:
+            return forward.sums
+        hits = top_5.hits(batch.labels, forward.logits) & (batch.weights > 0)
+        hits = tf.reduce_sum(tf.cast(hits, tf.float32))
+        return tf.concat([forward.sums, hits[None]], 0)
 
     def forward(self, batch, training=True, states=None):
         """Runs the model and its loss on a finished batch.
@@ -136,18 +154,25 @@ class Step:
             states: The recurrent states before it; None: those carried.
 
         Returns:
-            A `Forward`; the penalties of layers are part of the loss alone.
+            A `Forward`; the penalties of layers and the smoothing of labels
+            are part of the loss alone.
         """
         inputs = self.inputs(batch, states)
         outputs = self.model(inputs, training=training)
         logits, *states = outputs if self.carried else [outputs]
+        exact = tf.cast(logits, tf.float32)
         losses = keras.ops.sparse_categorical_crossentropy(
-            batch.labels, tf.cast(logits, tf.float32), from_logits=True
+            batch.labels, exact, from_logits=True
         )
+        minimized = losses
+        if training:
+            minimized = label_smoothing.smoothed(losses, exact, self.smoothing)
         # A select, so that padding, which may be anything, adds nothing.
         counts = batch.weights > 0
-        losses = tf.where(counts, losses, 0.0)
-        loss = tf.reduce_sum(batch.weights * losses)
+        losses, minimized = (
+            tf.where(counts, each, 0.0) for each in (losses, minimized)
+        )
+        loss = tf.reduce_sum(batch.weights * minimized)
         if self.model.losses:
             strategy = tf.distribute.get_strategy()
             penalty = tf.add_n(self.model.losses)
@@ -158,7 +183,7 @@ class Step:
             tf.reduce_sum(tf.cast(each, tf.float32))
             for each in (losses, correct, counts)
         ]
-        return Forward(loss, tf.stack(sums), states)
+        return Forward(loss, tf.stack(sums), logits, states)
 
     def _skipped_steps(self):
         return tf.convert_to_tensor(self.optimizer.skipped_steps)

@@ -38,7 +38,7 @@ class StepRows:
                 "train",
                 progress.logged_loss / progress.logged_examples,
                 progress.logged_correct / progress.logged_examples,
-                job.task,
+                task=job.task,
             ),
         }
         progress.finish_step_row()

@@ -4,8 +4,8 @@ import dataclasses
 
 import keras
 
-from tfwd import models
 from tfwd.training import build
+from tfwd.training import choices
 from tfwd.training import flagfile
 from tfwd.training import inputs
 from tfwd.training import job as job_lib
@@ -42,13 +42,14 @@ class Trained:
     step: int | None = None
 
 
-def of_file(path, dataset, data_dir=None):
+def of_file(path, dataset, data_dir=None, model=None):
     """Loads a .keras file, compiled as it was saved.
 
     Args:
         path: The file.
         dataset: Name of the data set.
         data_dir: The folder of the data set, where it needs one.
+        model: None, or the function whose module registers its layers.
 
     Returns:
         A `Trained`.
@@ -61,7 +62,7 @@ def of_file(path, dataset, data_dir=None):
         model_file=path,
         dataset=dataset,
         data_dir=data_dir,
-        model="lstm" if dataset == "ptb" else "mlp",
+        model=model or ("lstm" if dataset == "ptb" else "mlp"),
     )
     strategy = strategy_lib.create(settings)
     source, model = saved_model.read(settings, strategy, with_optimizer=True)
@@ -71,7 +72,7 @@ def of_file(path, dataset, data_dir=None):
         optimizer,
         source,
         strategy,
-        models.task(settings.model),
+        choices.task(settings.model),
         step=int(optimizer.iterations) if optimizer else None,
     )
 
@@ -136,7 +137,7 @@ def of_run(folder, data_dir=None):
         built.optimizer,
         source,
         strategy,
-        models.task(settings.model),
+        choices.task(settings.model),
         stored.progress.epoch,
         stored.progress.step,
     )

@@ -45,7 +45,7 @@ def _of_epochs(job):
     progress = job.progress
     file = logs.MetricsFile(
         job.folder.path / "metrics.csv",
-        logs.columns(job.task),
+        logs.columns(job.task, job.counts_top_5),
         progress.rows,
         progress.step,
     )

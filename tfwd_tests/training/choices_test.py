@@ -19,6 +19,6 @@ def test_names_are_those_of_the_rooms():
     assert choices.DEFAULT_DIAGNOSTICS == mechanisms.DEFAULT
 
 
-def test_language_models_are_those_with_that_task():
-    found = [m for m in models.NAMES if models.task(m) == "language_model"]
-    assert choices.LANGUAGE_MODELS == tuple(found)
+def test_tasks_are_those_of_the_models():
+    for name in models.NAMES:
+        assert choices.task(name) == models.task(name)

@@ -24,6 +24,8 @@ from tfwd.training import settings as settings_lib
         ("sync_batch_norm", True, {"batch_norm": False}, "--batch_norm"),
         ("hidden_layers", 3, {"model": "resnet20"}, "--model=mlp or lstm"),
         ("hidden_units", 3, {"model": "vgg11"}, "--model=mlp or lstm"),
+        ("width", 0.5, {"model": "nets:net"}, "a --model that is no function"),
+        ("convention", "xie2022", {"model": "nets:net"}, "is no function"),
         ("dropout", 0.3, {"model": "vgg11"}, "--model=googlenet or lstm"),
         ("num_devices", 2, {"strategy": "tpu"}, "--strategy=mirrored"),
         ("virtual_cpus", 2, {"strategy": "tpu"}, "--strategy=mirrored"),
@@ -74,6 +76,7 @@ def test_flag_of_another_choice_is_refused(flag, value, others, needed):
         {"diagnostics": ("damping", "jacobian"), "diagnostics_projections": 2},
         {"dataset": "mnist", "data_dir": "a"},
         {"mode": "eval", "model_file": "a.keras", "train_fraction": 0.5},
+        {"mode": "eval", "model_file": "a.keras", "model": "a.b:c"},
     ],
     ids=str,
 )

@@ -29,14 +29,18 @@ def test_penalty_is_half_the_weighted_sum_of_squares(variables):
 
 def test_images_have_loss_and_accuracy_and_a_text_perplexity_too():
     columns = {"test_loss": math.log(8), "test_accuracy": 0.5}
-    found = measures.of_predictions("test", math.log(8), 0.5, "classification")
+    found = measures.of_predictions(
+        "test", math.log(8), 0.5, task="classification"
+    )
     assert found == columns
-    found = measures.of_predictions("test", math.log(8), 0.5, "language_model")
+    found = measures.of_predictions(
+        "test", math.log(8), 0.5, task="language_model"
+    )
     assert found == columns | {"test_perplexity": pytest.approx(8)}
 
 
 def test_perplexity_that_no_float_can_hold_is_infinite():
-    found = measures.of_predictions("train", 1e4, 0.0, "language_model")
+    found = measures.of_predictions("train", 1e4, 0.0, task="language_model")
     assert found["train_perplexity"] == math.inf
 
 
