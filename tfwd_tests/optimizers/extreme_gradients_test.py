@@ -155,6 +155,8 @@ def test_without_the_look_a_good_step_is_the_same_to_the_last_bit(cls):
             cls(0.1, weight_decay=0.1, skip_nonfinite=value),
             harness.make_variables(theta),
             gradients,
+            # XLA rounds a product and a sum once or twice, as it likes.
+            compiled=harness.BACKEND != "jax",
         )
         for value in (True, False)
     )

@@ -12,6 +12,7 @@ from tfwd.optimizers import xla
 
 BACKEND = keras.backend.backend()
 SHAPES = [(), (0,), (1,), (7,), (5, 3), (300, 2), (2, 3, 4, 5), (70, 80)]
+SHAPES += [(5000,), (3, 3, 32, 16), (2000, 3)]
 LARGEST = float(np.finfo("float32").max)
 
 
@@ -78,11 +79,13 @@ def test_the_limit_is_a_norm_whose_square_is_the_largest_number(norm, call):
 
 @CALLS
 def test_large_numbers_that_cancel_in_their_sum_are_found(call):
-    array = np.zeros((4, 100))
-    array[1, 3], array[1, 4] = 3e19, -3e19
-    assert_truth(call, [array])
-    array[1, 3], array[1, 4] = 3e16, -3e16
-    assert_truth(call, [array])
+    """As those of a softmax do, whose gradient has rows that sum to 0."""
+    for size in (3e19, 3e16):
+        array = np.zeros((40, 120))
+        array[1, 3], array[1, 4] = size, -size
+        assert_truth(call, [array])
+        array[2, 5:8] = size, -2 * size, size
+        assert_truth(call, [array])
 
 
 @pytest.mark.skipif(
