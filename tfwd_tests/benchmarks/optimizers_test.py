@@ -1,36 +1,42 @@
 """The benchmark runs at its small size, and AdamS holds no second model."""
 
 import collections
+import csv
 import re
 
-import keras
 import numpy as np
 import pytest
 
-if keras.backend.backend() != "tensorflow":
-    pytest.skip("The benchmark is TensorFlow's", allow_module_level=True)
-
+from tfwd_tests.benchmarks import compiled
 from tfwd_tests.benchmarks import optimizers
 from tfwd_tests.benchmarks import timing
 
 
-def test_benchmark_prints_a_row_for_each_pair_and_the_accuracy(capsys):
-    # Without --jit it runs as README quotes it, in quoted_commands_test.py.
-    optimizers.main(["--quick", "--repeats=2", "--jit"])
+def test_benchmark_prints_and_writes_a_row_for_each_pair(capsys, tmp_path):
+    path = tmp_path / "optimizers.csv"
+    optimizers.main(["--quick", "--repeats=2", f"--csv={path}"])
     lines = capsys.readouterr().out.splitlines()
 
     row = re.compile(
-        r"(\w+ / keras \w+) +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+-[\d.]+"
+        r"(\S.* / keras \w+) +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+-[\d.]+"
     )
-    rows = [found[1] for found in map(row.match, lines) if found]
-    pairs = optimizers.BARE_PAIRS + optimizers.TRAIN_PAIRS
-    assert rows == [f"{ours} / {theirs}" for ours, theirs, _ in pairs]
+    printed = [found[1] for found in map(row.match, lines) if found]
+    pairs = (
+        optimizers.BARE_PAIRS
+        + optimizers.TRAIN_PAIRS
+        + optimizers.EMBEDDING_PAIRS
+    ) * len(compiled.WAYS)
+    assert printed == [f"{ours} / {theirs}" for ours, theirs, _ in pairs]
+    with path.open() as file:
+        written = list(csv.DictReader(file))
+    assert [each["pair"] for each in written] == printed
+    assert all(compiled.BACKEND in each["device"] for each in written)
     errors = [
         float(line.rpartition(" ")[2])
         for line in lines
         if line.startswith("global mean")
     ]
-    assert len(errors) == 4
+    assert len(errors) == 2 * len(compiled.WAYS)
     # Two thousand elements: a few roundings of float32.
     assert np.abs(errors).max() < 1e-6
 

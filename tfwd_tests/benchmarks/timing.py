@@ -32,24 +32,46 @@ def _seconds(function):
 def header(title):
     """Returns the line above the rows of a table."""
     return (
-        f"{title:<30}{'ours':>9}{'keras':>9}{'ratio':>8}  "
+        f"{title:<30} {'ours':>8}{'keras':>9}{'ratio':>8}  "
         f"{'quartiles':<13}{'aim':>7}"
     )
 
 
 def row(name, seconds, aim):
-    """Returns a line: medians in ms, the median of the ratios, its quartiles.
+    """Returns the `line` of the `statistics` of seconds."""
+    return line(name, statistics(seconds), aim)
+
+
+def statistics(seconds):
+    """Returns medians in ms, the median of the ratios and its quartiles.
 
     Args:
-        name: What was compared.
         seconds: [repeats, 2], neighbours in a row, ours first.
-        aim: The highest ratio that is aimed at, or None.
     """
     ours, keras = 1000 * np.median(seconds, axis=0)
     ratios = seconds[:, 0] / seconds[:, 1]
     low, ratio, high = np.quantile(ratios, (0.25, 0.5, 0.75))
-    line = (
-        f"{name:<30}{ours:>9.2f}{keras:>9.2f}{ratio:>8.3f}  "
-        f"{f'{low:.3f}-{high:.3f}':<13}{f'<= {aim}' if aim else '':>7}"
+    return {
+        "ours_ms": ours,
+        "keras_ms": keras,
+        "ratio": ratio,
+        "low": low,
+        "high": high,
+    }
+
+
+def line(name, found, aim):
+    """Returns a line of a table.
+
+    Args:
+        name: What was compared.
+        found: Its `statistics`.
+        aim: The highest ratio that is aimed at, or None.
+    """
+    quartiles = f"{found['low']:.3f}-{found['high']:.3f}"
+    text = (
+        f"{name:<30}{found['ours_ms']:>9.2f}{found['keras_ms']:>9.2f}"
+        f"{found['ratio']:>8.3f}  {quartiles:<13}"
+        f"{f'<= {aim}' if aim else '':>7}"
     )
-    return line.rstrip()
+    return text.rstrip()
