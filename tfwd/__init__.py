@@ -7,31 +7,37 @@ schedules, and the layers of `tfwd.models`. The other rooms (`tfwd.data`,
 since some of them need TensorFlow, and so is `tfwd.decay_scope`, the function
 `tfwd.diagnostics.decay_scope.patterns`.
 
-The binaries, `tfwd.train` and `tfwd.diagnose`, have this package imported on
-the way to them, but read their flags before anything that takes seconds.
+The binaries, `tfwd.train`, `tfwd.diagnose` and `tfwd.data.prepare`, have this
+package imported on the way to them, but read their flags before anything that
+takes seconds; they and their rooms need the extra `train`.
 """
 
 import importlib
 import sys
 
+from tfwd import extras
+
 __version__ = "0.1.0"
 
 _ROOMS = ("data", "diagnostics", "training")
-_BINARIES = ("tfwd.train", "tfwd.diagnose")
+_BINARIES = ("tfwd.train", "tfwd.diagnose", "tfwd.data.prepare")
 
 
-def _is_on_the_way():
-    """Whether Python is looking for one of the binaries, to run it."""
+def _binary_on_the_way():
+    """The binary that Python is looking for, to run it, or None."""
     words = sys.orig_argv
     # It says so as long as it has no path to put there.
-    return sys.argv[:1] == ["-m"] and any(
-        words[i : i + 2] == ["-m", name]
-        for i in range(len(words))
-        for name in _BINARIES
-    )
+    if sys.argv[:1] != ["-m"]:
+        return None
+    for name in _BINARIES:
+        if any(words[i : i + 2] == ["-m", name] for i in range(len(words))):
+            return name
+    return None
 
 
-if not _is_on_the_way():
+if _binary := _binary_on_the_way():
+    extras.require_or_exit(_binary, "train")
+else:
     from tfwd import kfac
     from tfwd import models  # noqa: F401
     from tfwd import optimizers

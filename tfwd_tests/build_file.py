@@ -13,25 +13,28 @@ RULES = "@rules_python//python:{}.bzl"
 # Which other rooms the files of a room, or a file beside the rooms, may import.
 # `tfwd` is the public face, tfwd/__init__.py.
 ORDER = {
-    "tfwd": {"kfac", "models", "optimizers"},
-    "data": set(),
+    "tfwd": {"extras", "kfac", "models", "optimizers"},
+    "data": {"extras"},
     "diagnose": {"training"},
-    "diagnostics": {"durable", "kfac", "optimizers"},
+    "diagnostics": {"durable", "extras", "kfac", "optimizers"},
     "durable": set(),
+    "extras": set(),
     "hashing": set(),
     "kfac": {"hashing", "optimizers"},
     "models": {"hashing"},
-    "optimizers": set(),
+    "optimizers": {"versions"},
     "training": {
         "tfwd",
         "data",
         "diagnostics",
         "durable",
+        "extras",
         "kfac",
         "models",
         "optimizers",
     },
     "train": {"training"},
+    "versions": set(),
 }
 
 

@@ -21,13 +21,16 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.keras")):
 # Prints what only other rooms register, then which of the classes that Keras
 # saves by name, those that nothing is derived from, are not registered.
 IMPORT_ALL = """
-import importlib, pkgutil, sys, keras, tfwd
+import importlib, importlib.util, pkgutil, sys, keras, tfwd
+draws = importlib.util.find_spec("matplotlib") is not None
 registered = keras.saving.get_custom_objects
 known = set(registered())
 foreign = {"tensorflow", "jax"} - {keras.backend.backend()}
 for module in pkgutil.walk_packages(tfwd.__path__, "tfwd."):
     room = module.name.split(".")[1]
     backend = module.name.split(".")[-1].split("_")[0]
+    if module.name == "tfwd.diagnostics.pictures" and not draws:
+        continue
     if room in sys.argv[1:] and backend not in foreign:
         importlib.import_module(module.name)
 bases = [

@@ -1,6 +1,12 @@
 """Data sets and the batches made of them."""
 
+# ruff: noqa: E402 - what is missing is told before it is imported.
+
 import os
+
+from tfwd import extras
+
+extras.require("tfwd.data", "train", "psutil", "sklearn", "tensorflow")
 
 from tfwd.data import catalog
 from tfwd.data import digits

@@ -2,8 +2,8 @@
 
 Collectives cannot stand inside `tf.cond`, so what is due is decided on the
 host, batch by batch: a program for factors, one for inverses, and Keras' own
-for the step. Every private name of Keras' TensorFlow trainer (3.15) is in this
-file.
+for the step. Every private name of Keras' TensorFlow trainer (3.10 to 3.15)
+is in this file.
 """
 
 import keras
