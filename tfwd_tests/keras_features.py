@@ -10,5 +10,5 @@ needs_multi_optimizer = pytest.mark.skipif(
 )
 needs_renormalization = pytest.mark.skipif(
     not hasattr(keras.layers.BatchNormalization(), "renorm"),
-    reason="Keras before 3.15 has no BatchNormalization(renorm=True)",
+    reason="Keras before 3.14 has no BatchNormalization(renorm=True)",
 )

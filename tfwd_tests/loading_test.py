@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tfwd
+from tfwd import extras
 
 LOAD = """
 import json, pathlib, sys, keras, tfwd
@@ -50,6 +51,14 @@ print(len(leaves), *late, *never)
 """
 
 
+def has_training():
+    try:
+        extras.require("this test", "train")
+    except ImportError:
+        return False
+    return True
+
+
 def run(program, *arguments):
     """Runs a program in a process of its own; returns its words."""
     result = subprocess.run(
@@ -86,7 +95,7 @@ def test_new_process_loads_a_model(names, tmp_path):
 
 def test_the_package_registers_whatever_keras_saves_by_name():
     rooms = ["diagnostics", "hashing", "kfac", "models", "optimizers"]
-    if keras.backend.backend() == "tensorflow":
+    if keras.backend.backend() == "tensorflow" and has_training():
         rooms += ["data", "training"]
     count, *missing = run(IMPORT_ALL, *rooms)
     assert missing == []

@@ -42,7 +42,7 @@ def undone(call, x):
         if x.degree is None or (x.has_offset and not one_each):
             return None
         return x.degrees
-    # Before Keras 3.15 no layer renormalizes.
+    # Before Keras 3.14 no layer renormalizes.
     renorm = getattr(layer, "renorm", False)
     if call.inference or not layer.trainable or renorm:
         return None

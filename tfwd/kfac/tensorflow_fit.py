@@ -83,7 +83,9 @@ def _on_replicas(model, function):
         on_replicas = tf.function(
             on_replicas, reduce_retracing=True, jit_compile=model.jit_compile
         )
-    return model._autoconvert_optionals(on_replicas)
+    # Before Keras 3.12 no part of a batch may be missing.
+    convert = getattr(model, "_autoconvert_optionals", None)
+    return on_replicas if convert is None else convert(on_replicas)
 
 
 def _replica_batch_size(data, strategy):
