@@ -17,9 +17,8 @@ from tfwd_tests import launching
 with open(launching.ROOT / "pyproject.toml", "rb") as file:
     PROJECT = tomllib.load(file)["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-HIDE = (
-    "import sys; sys.modules.update(dict.fromkeys(['tensorflow', 'sklearn']))"
-)
+# Not TensorFlow, which Keras itself may need here.
+HIDE = "import sys\nsys.modules['sklearn'] = None\n"
 
 
 def names_of(requirements):
@@ -28,7 +27,7 @@ def names_of(requirements):
 
 @pytest.fixture
 def python(tmp_path):
-    """Runs Python where neither TensorFlow nor scikit-learn is found."""
+    """Runs Python where scikit-learn is not found."""
     (tmp_path / "sitecustomize.py").write_text(HIDE)
     paths = [str(tmp_path), os.environ.get("PYTHONPATH", "")]
 
@@ -37,11 +36,7 @@ def python(tmp_path):
             [sys.executable, *arguments],
             capture_output=True,
             text=True,
-            env={
-                **os.environ,
-                "KERAS_BACKEND": "jax",
-                "PYTHONPATH": os.pathsep.join(paths),
-            },
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )
 
     return run
@@ -58,7 +53,7 @@ def test_binary_without_its_extra_ends_after_one_line(python, name):
         f"{name} must have the extra `train` installed, as by `pip install "
         ".[train]` in a checkout. Received: no module "
     )
-    assert "sklearn, tensorflow" in line.replace("tensorboard, ", "")
+    assert "sklearn" in line.rpartition("Received: ")[2]
 
 
 @pytest.mark.parametrize("name", ["tfwd.training", "tfwd.data"])
