@@ -19,7 +19,7 @@ hooks=(
 )
 graphs=(
   tfwd_tests/kfac/capture_keras_test.py
-  tfwd_tests/diagnostics/{graph,import,keras_internals}_test.py
+  tfwd_tests/diagnostics/{graph,keras_internals}_test.py
 )
 
 # use_versions BACKEND KERAS NUMPY: makes $python that of an environment with
@@ -43,7 +43,10 @@ use_versions() {
 # run_core BACKEND: its tests of the core.
 run_core() {
   case $1 in
-    jax) run_tests jax "${jax[@]}" "${hooks[@]}" "${graphs[@]}" ;;
+    jax)
+      run_tests jax "${jax[@]}" "${hooks[@]}" "${graphs[@]}" \
+        tfwd_tests/diagnostics/import_test.py
+      ;;
     torch)
       # Threads of several workers on the same cores wait for one another.
       OMP_NUM_THREADS=1 run_tests torch "${hooks[@]}" \
