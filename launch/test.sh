@@ -5,6 +5,8 @@ set -euo pipefail
 if [[ ${1:-} == --help ]]; then
   cat <<'EOF'
 usage: launch/test.sh [--full | --rest] [PYTEST OPTIONS] [PATH[::TEST] ...]
+       launch/test.sh [--backend=NAME] [--keras=VERSION] [--numpy=VERSION] ...
+       launch/test.sh --versions ...
 
 Runs ruff, then pytest on the TensorFlow backend, then the core of optimizers,
 K-FAC, diagnostics and models again on JAX and, where it is installed, the
@@ -18,6 +20,15 @@ part. A selection that leaves nothing to run on any backend is an error.
 --rest           on TensorFlow what --full adds there, but for half an hour of
                  killed runs
 
+--keras=VERSION, --numpy=VERSION, --backend=jax|tensorflow|torch
+                 instead the core alone, with these (3.12: the newest 3.12.x;
+                 without: the newest; without a backend: jax), in an
+                 environment of its own in .venvs that holds this backend, what
+                 the package itself needs, and pytest
+
+--versions       the same for each line of the matrix in launch/versions.sh,
+                 then a table of the results
+
 TEST_WORKERS=N   processes per pytest run (default 4, as some tests wait for
                  processes of their own; 1: no pytest-xdist)
 PYTHON=PATH      the python3 that makes the environment
@@ -26,7 +37,24 @@ EOF
 fi
 
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
-ensure_environment test
+source "$(dirname "${BASH_SOURCE[0]}")/versions.sh"
+
+# `-` is the newest.
+backend= keras=- numpy=- versions= others=()
+for argument in "$@"; do
+  case $argument in
+    --backend=*) backend=${argument#*=} versions=one ;;
+    --keras=*) keras=${argument#*=} versions=one ;;
+    --numpy=*) numpy=${argument#*=} versions=one ;;
+    --versions) versions=all ;;
+    *) others+=("$argument") ;;
+  esac
+done
+set -- "${others[@]}"
+case $versions in
+  one) use_versions "${backend:=jax}" "$keras" "$numpy" ;;
+  '') ensure_environment dev ;;
+esac
 cd "$root"
 
 workers=${TEST_WORKERS:-4}
@@ -92,14 +120,24 @@ if [[ " $* " == *" --full "* ]]; then
   jax=(tfwd_tests/{optimizers,kfac,models,diagnostics,hashing_test.py})
 fi
 
+torch=(tfwd_tests/{optimizers,models,kfac/torch_kfac_test.py})
+
+case $versions in
+  all) run_matrix ;;
+  one) run_core "$backend" ;;
+esac
+if [[ $versions ]]; then
+  ((ran)) || fail "the arguments must select a test of the core. Received: $*"
+  exit
+fi
+
 "$python" -m ruff check tfwd tfwd_tests
 "$python" -m ruff format --check tfwd tfwd_tests
 run_tests tensorflow tfwd_tests
 if [[ " $* " == *" --rest "* ]]; then exit; fi
 run_tests jax "${jax[@]}"
 if "$python" -c 'import torch' 2>/dev/null; then
-  run_tests torch tfwd_tests/optimizers tfwd_tests/models \
-    tfwd_tests/kfac/torch_kfac_test.py
+  run_tests torch "${torch[@]}"
 fi
 ((ran)) || fail "the arguments must select a test of some backend; those marked \
 \`full\` need --full. Received: $*"

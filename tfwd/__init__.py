@@ -8,19 +8,23 @@ since some of them need TensorFlow, and so are the functions
 `tfwd.decay_scope`, `tfwd.diagnostics.decay_scope.patterns`, and
 `tfwd.layerwise`, `tfwd.diagnostics.layerwise.multipliers`.
 
-The binaries, such as `tfwd.train`, have this package imported on the way to
-them, but read their flags before anything that takes seconds.
+The binaries, `tfwd.train`, `tfwd.diagnose` and `tfwd.data.prepare`, have this
+package imported on the way to them, but read their flags before anything that
+takes seconds; they and their rooms need the extra `train`.
 """
 
 import importlib
 
 from tfwd import binaries
+from tfwd import extras
 
 __version__ = "0.1.0"
 
 _ROOMS = ("data", "diagnostics", "training")
 
-if not binaries.is_looked_for():
+if _binary := binaries.looked_for():
+    extras.require_or_exit(_binary, "train")
+else:
     from tfwd import kfac
     from tfwd import models  # noqa: F401
     from tfwd import optimizers

@@ -7,10 +7,11 @@ would take seconds, which flags and `--help` need not wait for.
 import sys
 
 
-def is_looked_for():
-    """Returns whether Python is looking for a module of tfwd, to run it."""
-    # It says so as long as it has no path to put there.
+def looked_for():
+    """Returns the module of tfwd that Python looks for, to run it, or None."""
+    # `argv` says so as long as there is no path to put there.
     if sys.argv[:1] != ["-m"]:
-        return False
+        return None
     # The name stands in the place of the "-m", before the same arguments.
-    return sys.orig_argv[-len(sys.argv)].startswith("tfwd.")
+    name = sys.orig_argv[-len(sys.argv)]
+    return name if name.startswith("tfwd.") else None

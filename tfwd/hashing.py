@@ -2,9 +2,11 @@
 
 A number is a function of where it stands, not of how many were drawn before:
 nothing has to be saved, and every division of the work draws the same. Words
-are uint32, [rows, columns].
+are uint32, [rows, columns]. On torch Keras holds a uint32 in an int64, which
+`word` cuts to 32 bits.
 """
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -18,9 +20,9 @@ def mix(x):
     A change of one bit of `x` changes each bit of the result half of the time.
     """
     x = ops.bitwise_xor(x, ops.right_shift(x, constant(16)))
-    x = x * constant(0x7FEB352D)
+    x = word(x * constant(0x7FEB352D))
     x = ops.bitwise_xor(x, ops.right_shift(x, constant(15)))
-    x = x * constant(0x846CA68B)
+    x = word(x * constant(0x846CA68B))
     return ops.bitwise_xor(x, ops.right_shift(x, constant(16)))
 
 
@@ -33,7 +35,7 @@ def words(rows, columns):
         columns: How many words per row, an int or an int scalar.
     """
     numbers = ops.cast(ops.arange(columns, dtype="int32"), "uint32")
-    numbers = mix(numbers + constant(GOLDEN_RATIO))
+    numbers = mix(word(numbers + constant(GOLDEN_RATIO)))
     return mix(
         ops.bitwise_xor(ops.expand_dims(rows, 1), ops.expand_dims(numbers, 0))
     )
@@ -42,6 +44,14 @@ def words(rows, columns):
 def high_bits(x, count):
     """Returns the upper `count` bits, 1 to 31, of uint32 words, as int32."""
     return ops.cast(ops.right_shift(x, constant(32 - count)), "int32")
+
+
+def word(x):
+    """Returns integers modulo 2^32 as uint32."""
+    x = ops.cast(x, "uint32")
+    if keras.backend.backend() != "torch":
+        return x
+    return ops.bitwise_and(x, constant(2**32 - 1))
 
 
 def constant(value):

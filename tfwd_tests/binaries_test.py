@@ -31,4 +31,4 @@ def test_binary_is_looked_for_until_its_file_is_found(
 ):
     monkeypatch.setattr(sys, "orig_argv", [*PYTHON, *words])
     monkeypatch.setattr(sys, "argv", arguments)
-    assert binaries.is_looked_for() == expected
+    assert binaries.looked_for() == (words[1] if expected else None)

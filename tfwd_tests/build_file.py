@@ -13,28 +13,31 @@ RULES = "@rules_python//python:{}.bzl"
 # Which other rooms the files of a room, or a file beside the rooms, may import.
 # `tfwd` is the public face, tfwd/__init__.py.
 ORDER = {
-    "tfwd": {"binaries", "kfac", "models", "optimizers"},
+    "tfwd": {"binaries", "extras", "kfac", "models", "optimizers"},
     "binaries": set(),
-    "data": {"binaries", "quiet"},
+    "data": {"binaries", "extras", "quiet"},
     "diagnose": {"training"},
-    "diagnostics": {"durable", "kfac", "optimizers"},
+    "diagnostics": {"durable", "extras", "kfac", "optimizers"},
     "durable": set(),
+    "extras": set(),
     "hashing": set(),
     "kfac": {"hashing", "optimizers"},
     "models": {"hashing"},
-    "optimizers": set(),
+    "optimizers": {"versions"},
     "quiet": set(),
     "training": {
         "tfwd",
         "data",
         "diagnostics",
         "durable",
+        "extras",
         "kfac",
         "models",
         "optimizers",
         "quiet",
     },
     "train": {"training"},
+    "versions": set(),
 }
 
 

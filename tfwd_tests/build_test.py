@@ -131,7 +131,7 @@ def test_a_fault_in_the_build_file_is_found(small_tree, sound, faulty, fault):
             "import tfwd",
             "tfwd/optimizers/sgd.py imports tfwd",
         ),
-        ("tfwd/extras.py", "", "extras has no place in the order"),
+        ("tfwd/others.py", "", "others has no place in the order"),
     ],
 )
 def test_an_import_against_the_order_is_found(small_tree, path, text, fault):

@@ -1,11 +1,14 @@
 """The words of the hash are those of plain Python."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from tfwd import hashing
 
+# Keras' type on torch, which has no arithmetic of uint32.
+UINT32 = "int64" if keras.backend.backend() == "torch" else "uint32"
 EDGES = [0, 1, 2, 0x9E3779B9, 2**31 - 1, 2**31, 2**32 - 1]
 
 
@@ -28,7 +31,7 @@ def numpy(x):
 
 def test_every_word_is_mixed_as_in_plain_python():
     found = numpy(hashing.mix(tensor(EDGES)))
-    assert found.dtype == "uint32"
+    assert found.dtype == UINT32
     assert found.tolist() == [mixed(x) for x in EDGES]
 
 
@@ -47,6 +50,13 @@ def test_a_word_is_a_function_of_its_row_and_column():
 def test_fewer_columns_are_the_first_of_more():
     few, more = (numpy(hashing.words(tensor(EDGES), n)) for n in (3, 11))
     np.testing.assert_array_equal(few, more[:, :3])
+
+
+@pytest.mark.parametrize("value", [-1, -(2**31), 0, 2**31 - 1])
+def test_a_word_of_an_integer_is_it_modulo_2_to_32(value):
+    word = hashing.word(ops.convert_to_tensor(np.int32(value)))
+    assert numpy(word).dtype == UINT32
+    assert int(numpy(word)) == value % 2**32
 
 
 @pytest.mark.parametrize("count", [1, 23, 31])

@@ -14,6 +14,7 @@ import tfwd
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = ROOT / "README.md"
+BACKEND = keras.backend.backend()
 
 
 def run_python(program, **environment):
@@ -41,8 +42,28 @@ def test_import_brings_what_models_are_saved_with_and_no_other_room():
         "tfwd.training\n"
         "print('tfwd.training' in sys.modules)\n"
     )
-    rooms = ["binaries", "hashing", "kfac", "models", "optimizers"]
+    rooms = ["binaries", "extras", "hashing", "kfac", "models", "optimizers"]
+    rooms += ["versions"]
     assert run_python(program) == [*rooms, "True"]
+
+
+@pytest.mark.parametrize("backend", ["jax", BACKEND])
+def test_import_loads_no_package_that_keras_has_not_loaded(backend):
+    program = (
+        "import sys, keras\n"
+        "before = set(sys.modules)\n"
+        "import tfwd\n"
+        "new = {m for m in set(sys.modules) - before}\n"
+        "known = {m.split('.')[0] for m in before} | sys.stdlib_module_names\n"
+        "print(*sorted({m.split('.')[0] for m in new} - known))\n"
+        "print(*sorted(m for m in new if m.startswith('tfwd.')))\n"
+        "print('tensorflow' in sys.modules)\n"
+    )
+    roots, *modules, has_tensorflow = run_python(program, KERAS_BACKEND=backend)
+    assert roots == "tfwd"
+    # A module costs about half a millisecond.
+    assert len(modules) <= 100
+    assert has_tensorflow == str(backend == "tensorflow")
 
 
 def test_optimizers_and_models_work_without_tensorflow():

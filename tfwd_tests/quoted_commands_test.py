@@ -60,6 +60,7 @@ class RunBy:
 
 
 SUITE = RunBy("tfwd_tests/launch_test_suite_test.py")
+VERSIONS = RunBy("tfwd_tests/launch_versions_test.py")
 DIGITS = (
     *("--epochs=1", "--train_fraction=0.05", "--batch_size=16"),
     *("--hidden_units=4", "--output_dir=new"),
@@ -104,6 +105,8 @@ QUICK = {
     "launch/test.sh --full": SUITE,
     "launch/test.sh --rest": SUITE,
     "launch/test.sh -k stable": SUITE,
+    "launch/test.sh --keras=3.12": VERSIONS,
+    "launch/test.sh --versions": VERSIONS,
     "python -m tfwd.train --help": (),
     # Two processes of it are started by multi_worker.sh.
     "python -m tfwd.train --strategy=multi_worker": FlagsAlone(

@@ -3,9 +3,12 @@
 import os
 
 from tfwd import binaries
+from tfwd import extras
 
 # On the way to `tfwd.data.prepare`, its flags must not wait for TensorFlow.
-if not binaries.is_looked_for():
+if not binaries.looked_for():
+    extras.require("tfwd.data", "train", "psutil", "sklearn", "tensorflow")
+
     from tfwd.data import catalog
     from tfwd.data import digits
     from tfwd.data import imagenet

@@ -1,4 +1,4 @@
-"""Every private name of Keras that the diagnostics use, checked on 3.15.
+"""Every private name of Keras (3.10 to 3.15) that the diagnostics use.
 
 About graphs: the classes of operations and the nodes of a functional model.
 About optimizers: the slots and the variables that one was built for.

@@ -6,6 +6,7 @@ import time
 import keras
 from keras import ops
 
+from tfwd import extras
 from tfwd.diagnostics import curvature
 from tfwd.diagnostics import mechanisms
 from tfwd.diagnostics import streaming
@@ -35,7 +36,8 @@ class MechanismLogger(keras.callbacks.Callback):
         mode: As in `Mechanisms`.
         tensorboard: None, or a folder for TensorBoard scalars; one of its own,
             as TensorBoard reads one writer of a folder.
-        picture: Whether to draw mechanisms.png at the end.
+        picture: Whether to draw mechanisms.png at the end, with the extra
+            `plot`.
         seed: Of what is sampled.
 
     Attributes:
@@ -44,6 +46,7 @@ class MechanismLogger(keras.callbacks.Callback):
             compilation, files and picture.
 
     Raises:
+        ImportError: If a picture is to be drawn without the extra `plot`.
         ValueError: If an argument breaks its rule; when training starts, if
             the model cannot have a diagnostic.
 
@@ -79,6 +82,8 @@ class MechanismLogger(keras.callbacks.Callback):
         arguments.check_choice("mode", mode, curvature.MODES)
         seed = arguments.check_whole("seed", seed, 0)
         picture = arguments.check_boolean("picture", picture)
+        if picture:
+            extras.require("`picture=True`", "plot")
         if tensorboard is not None:
             arguments.check_path("tensorboard", tensorboard)
         if tensorboard is not None and keras.backend.backend() != "tensorflow":

@@ -42,7 +42,9 @@ def undone(call, x):
         if x.degree is None or (x.has_offset and not one_each):
             return None
         return x.degrees
-    if call.inference or not layer.trainable or layer.renorm:
+    # Before Keras 3.14 no layer renormalizes.
+    renorm = getattr(layer, "renorm", False)
+    if call.inference or not layer.trainable or renorm:
         return None
     # Under a mask Keras divides by the count plus a small number, so that the
     # mean of a constant is not quite that constant.

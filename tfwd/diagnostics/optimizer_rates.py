@@ -58,9 +58,7 @@ def of(optimizer, learning_rate=None):
         learning_rate: A float in place of the optimizer's ηₜ, or None.
     """
     optimizer = fitting.unwrapped(optimizer)
-    if optimizer is None or isinstance(
-        optimizer, keras.optimizers.MultiOptimizer
-    ):
+    if optimizer is None or fitting.is_multi_optimizer(optimizer):
         return Rates(learning_rate)
     if learning_rate is None:
         learning_rate = _float(optimizer.learning_rate)

@@ -7,8 +7,8 @@ does nothing unless somebody listens in the same thread; the replicas of
 gradient that a curvature needs is that of the pre-activation, so the call of a
 layer with a fused activation (`Dense(64, activation="relu")`) runs on a twin
 without it, and the activation is applied afterwards: the layer itself does not
-change, whatever other threads do with it. Every private name of Keras (3.15)
-about calls, layers and losses is in this file.
+change, whatever other threads do with it. Every private name of Keras (3.10 to
+3.15) about calls, layers and losses is in this file.
 """
 
 import contextlib

@@ -18,6 +18,12 @@ def unwrapped(optimizer):
     return optimizer
 
 
+def is_multi_optimizer(optimizer):
+    """Tells whether it is Keras' `MultiOptimizer`, new in Keras 3.15."""
+    kind = getattr(keras.optimizers, "MultiOptimizer", ())
+    return isinstance(optimizer, kind)
+
+
 class TrainFunction:
     """Stands in for `model.train_function`, and keeps what was there before.
 
@@ -125,7 +131,7 @@ def is_ready(model, optimizer, force):
     if _is_made(model.train_function) and not force:
         return True
     compiled = unwrapped(getattr(model, "optimizer", None))
-    if isinstance(compiled, keras.optimizers.MultiOptimizer):
+    if is_multi_optimizer(compiled):
         _check_is_not_in(compiled, optimizer, model)
     if compiled is not optimizer:
         model.train_function = _before(model.train_function)

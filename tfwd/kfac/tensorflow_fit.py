@@ -2,8 +2,8 @@
 
 Collectives cannot stand inside `tf.cond`, so what is due is decided on the
 host, batch by batch: a program for factors, one for inverses, and Keras' own
-for the step. Every private name of Keras' TensorFlow trainer (3.15) is in this
-file.
+for the step. Every private name of Keras' TensorFlow trainer (3.10 to 3.15)
+is in this file.
 """
 
 import keras
@@ -83,7 +83,9 @@ def _on_replicas(model, function):
         on_replicas = tf.function(
             on_replicas, reduce_retracing=True, jit_compile=model.jit_compile
         )
-    return model._autoconvert_optionals(on_replicas)
+    # Before Keras 3.12 no part of a batch may be missing.
+    convert = getattr(model, "_autoconvert_optionals", None)
+    return on_replicas if convert is None else convert(on_replicas)
 
 
 def _replica_batch_size(data, strategy):

@@ -32,7 +32,7 @@ def keyed(keys):
             differs from step to step as well.
     """
     outer = getattr(_context, "keys", None)
-    _context.keys = ops.cast(ops.convert_to_tensor(keys), "uint32")
+    _context.keys = hashing.word(ops.convert_to_tensor(keys))
     try:
         yield
     finally:

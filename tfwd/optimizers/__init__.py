@@ -1,5 +1,8 @@
 """First-order optimizers with exact weight decay, for every Keras backend."""
 
+import keras
+
+from tfwd import versions
 from tfwd.optimizers import scaling
 from tfwd.optimizers import schedules
 from tfwd.optimizers.adabound import AdaBound
@@ -21,6 +24,8 @@ from tfwd.optimizers.sgd import SGDW
 from tfwd.optimizers.skipped_steps import SkippedSteps
 from tfwd.optimizers.weight_decay_logger import WeightDecayLogger
 from tfwd.optimizers.yogi import Yogi
+
+versions.warn_if_untried(keras.__version__)
 
 _CLASSES = (
     *(SGD, SGDW, SGDS),

@@ -229,8 +229,9 @@ class Optimizer(selective.SelectiveOptimizer):
                     # Added to the step, not folded into a factor 1 − ηsλ of
                     # θ, which float32 rounds to a relative 6e-8: a small decay
                     # would lose its digits, always to the same side.
-                    share = ops.cast(ops.minimum(rate, 1), step.dtype)
-                    step = step + share * variable
+                    # No `ops.minimum`, which on torch returns a float32.
+                    share = ops.where(rate > 1, ops.ones_like(rate), rate)
+                    step = step + ops.cast(share, step.dtype) * variable
                 self.assign_sub(variable, step)
             self.assign(self.effective_weight_decay, effective)
             self._record_overshoot(highest)

@@ -1,4 +1,4 @@
-"""Where the optimizers meet the private hooks of Keras (3.15).
+"""Where the optimizers meet the private hooks of Keras (3.10 to 3.15).
 
 For each step Keras sums gradients over replicas, clips them, decays weights
 and calls `update_step` variable by variable. This library needs all gradients

@@ -1,1 +1,5 @@
 """Training: settings, strategy, loop, logs and the output folder."""
+
+from tfwd import extras
+
+extras.require("tfwd.training", "train")

@@ -7,6 +7,7 @@ import pytest
 import tfwd
 from tfwd.diagnostics import decay_scope
 from tfwd.diagnostics import decay_switch
+from tfwd_tests import keras_features
 from tfwd_tests.diagnostics import rescaled
 
 RATE, DECAY, STEPS = 0.25, 0.125, 4
@@ -212,6 +213,7 @@ def test_a_bad_argument_is_refused(arguments, message):
         decay_switch.DecayScopeSwitch(*arguments)
 
 
+@keras_features.needs_multi_optimizer
 def test_the_optimizers_of_groups_are_restricted_each():
     groups = keras.optimizers.OptimizerMap(
         tfwd.SGDW(RATE, DECAY), {".*bias": tfwd.SGDW(RATE, DECAY)}

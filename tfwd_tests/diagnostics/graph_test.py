@@ -1,7 +1,7 @@
 """What `tfwd.diagnostics.graph` asks of Keras, by private names among others.
 
-Checked on Keras 3.15.1. When a name is gone or means something else, read
-Keras' `models/functional.py` and `ops/function.py` before changing the
+Checked on Keras 3.10 to 3.15. When a name is gone or means something else,
+read Keras' `models/functional.py` and `ops/function.py` before changing the
 expectation.
 """
 
@@ -14,10 +14,6 @@ from tfwd.diagnostics import graph
 
 def names_of(found):
     return [call.operation.name for call in found.calls]
-
-
-def test_the_version_of_keras_is_the_one_that_was_read():
-    assert keras.__version__.startswith("3.15")
 
 
 def test_every_call_comes_after_what_it_takes():

@@ -10,6 +10,7 @@ import pytest
 from keras import layers
 
 from tfwd.diagnostics import scale_invariance
+from tfwd_tests import keras_features
 from tfwd_tests.diagnostics import networks
 from tfwd_tests.kfac import models
 
@@ -279,6 +280,7 @@ def test_a_frozen_batch_normalization_undoes_nothing():
     assert_invariant(model, {"second"}, networks.images())
 
 
+@keras_features.needs_renormalization
 def test_batch_renormalization_undoes_nothing():
     stack = normalized_by(layers.BatchNormalization(renorm=True), True)
     model = networks.stacked(VECTOR, *stack)

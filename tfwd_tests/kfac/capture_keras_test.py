@@ -1,7 +1,8 @@
 """What `tfwd.kfac.capture` asks of Keras, by private names among others.
 
-Checked on Keras 3.15.1. When a name is gone or means something else, read
-Keras' `layers/layer.py` and `models/model.py` before changing the expectation.
+Checked on Keras 3.10 to 3.15. When a name is gone or means something else,
+read Keras' `layers/layer.py` and `models/model.py` before changing the
+expectation.
 """
 
 import inspect
@@ -103,10 +104,6 @@ def test_a_stored_value_has_the_variables_type_under_mixed_precision():
     with capture.listening(listen):
         layer(hooking.inputs_of(2, 6))
     assert types == ["float32", "float16"]
-
-
-def test_keras_is_of_the_version_that_was_checked():
-    assert keras.__version__.startswith("3.15.")
 
 
 def test_private_names_are_where_they_were():

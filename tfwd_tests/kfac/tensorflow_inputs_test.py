@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfwd
+from tfwd_tests import keras_features
 
 LOSS = keras.losses.MeanSquaredError()
 
@@ -45,6 +46,7 @@ def test_a_sparse_tensor_is_refused_where_it_is_first_used():
         )
 
 
+@keras_features.needs_multi_optimizer
 def test_a_multi_optimizer_of_nothing_else_is_refused_in_fit():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
     optimizer = tfwd.KFAC(0.1)

@@ -1,11 +1,13 @@
 """KerasTuner's best model with the optimizer that trained it."""
 
 import keras
-import keras_tuner
 import numpy as np
 import pytest
 
 import tfwd
+
+# Of the extra `tune`, which `launch/test.sh --keras=VERSION` goes without.
+keras_tuner = pytest.importorskip("keras_tuner")
 
 
 def build(hp):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import tfwd
+from tfwd_tests import keras_features
 from tfwd_tests.optimizers import networks
 
 COEFFICIENTS = (0.5, 0.99, 1.0, 5.0, 0.1)
@@ -90,8 +91,13 @@ def in_a_group(optimizer):
 
 @pytest.mark.parametrize(
     "wrap",
-    [lambda o: o, in_loss_scaling, in_a_group],
-    ids=["", "loss", "group"],
+    [
+        pytest.param(lambda o: o, id=""),
+        pytest.param(in_loss_scaling, id="loss"),
+        pytest.param(
+            in_a_group, id="group", marks=keras_features.needs_multi_optimizer
+        ),
+    ],
 )
 def test_fit_warns_of_an_overshoot_once(wrap):
     optimizer = tfwd.SGDW(1.0, 1.5, name="wild")

@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 import tfwd
+from tfwd_tests import keras_features
 from tfwd_tests.optimizers import harness
 from tfwd_tests.optimizers import networks
 from tfwd_tests.optimizers import reference
@@ -217,6 +218,7 @@ def test_inside_a_loss_scale_the_steps_are_those_of_the_plain_gradients():
     assert networks.number(inner.iterations) == 10
 
 
+@keras_features.needs_multi_optimizer
 def test_inside_a_multi_optimizer_the_mean_is_that_of_the_group():
     theta, gradients = harness.random_problem(10)
     optimizer = keras.optimizers.MultiOptimizer(

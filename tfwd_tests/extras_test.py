@@ -1,0 +1,108 @@
+"""The extras of pyproject.toml, and the one line where one is missing."""
+
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+import tomllib
+
+import numpy as np
+import pytest
+
+from tfwd import extras
+from tfwd import versions
+from tfwd_tests import launching
+
+with open(launching.ROOT / "pyproject.toml", "rb") as file:
+    PROJECT = tomllib.load(file)["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+# Not TensorFlow, which Keras itself may need here.
+HIDE = "import sys\nsys.modules['sklearn'] = None\n"
+
+
+def names_of(requirements):
+    return {re.match(r"[\w-]+", each)[0] for each in requirements}
+
+
+@pytest.fixture
+def python(tmp_path):
+    """Runs Python where scikit-learn is not found."""
+    (tmp_path / "sitecustomize.py").write_text(HIDE)
+    paths = [str(tmp_path), os.environ.get("PYTHONPATH", "")]
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, *arguments],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "name", ["tfwd.train", "tfwd.diagnose", "tfwd.data.prepare"]
+)
+def test_binary_without_its_extra_ends_after_one_line(python, name):
+    done = python("-m", name, "--help")
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        f"{name} must have the extra `train` installed, as by `pip install "
+        ".[train]` in a checkout. Received: no module "
+    )
+    assert "sklearn" in line.rpartition("Received: ")[2]
+
+
+@pytest.mark.parametrize("name", ["tfwd.training", "tfwd.data"])
+def test_room_without_its_extra_is_an_import_error_of_one_line(python, name):
+    done = python("-c", f"import sys; sys.argv = ['-c']; import {name}")
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"ImportError: {name} must have the extra `train`")
+
+
+def test_picture_without_its_extra_is_refused_before_training(monkeypatch):
+    from tfwd import diagnostics
+
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(
+        ImportError, match="^`picture=True` must have the extra"
+    ):
+        diagnostics.MechanismLogger("run", np.ones((4, 3)))
+    diagnostics.MechanismLogger("run", np.ones((4, 3)), picture=False)
+
+
+def test_what_is_there_is_not_refused():
+    extras.require("json", "train", "json", "keras")
+
+
+@pytest.mark.parametrize("extra", extras.MODULES)
+def test_modules_that_are_looked_for_come_with_their_extra(extra):
+    distributions = importlib.metadata.packages_distributions()
+    for module in extras.MODULES[extra]:
+        if module in distributions:
+            assert set(distributions[module]) & names_of(EXTRAS[extra])
+
+
+def test_the_package_needs_keras_and_numpy_alone():
+    assert names_of(PROJECT["dependencies"]) == {"keras", "numpy"}
+    oldest = ".".join(map(str, versions.OLDEST))
+    assert f"keras>={oldest}" in PROJECT["dependencies"]
+
+
+def test_no_version_is_refused_but_for_development():
+    open_ended = [*PROJECT["dependencies"]]
+    for extra, requirements in EXTRAS.items():
+        open_ended += requirements if extra != "dev" else []
+    assert [each for each in open_ended if re.search("==|<|~", each)] == []
+
+
+def test_requirements_of_the_launch_scripts_hold_every_extra_of_training():
+    lines = (launching.ROOT / "requirements.txt").read_text().splitlines()
+    pinned = names_of(line for line in lines if not line.startswith("#"))
+    needed = names_of([*PROJECT["dependencies"], *EXTRAS["train"]])
+    assert pinned == needed | {"keras-tuner"}
+    assert names_of(EXTRAS["plot"]) < needed
