@@ -129,6 +129,10 @@ class Optimizer(selective.SelectiveOptimizer):
     def accumulate(self, index, gradient):
         """Updates the statistics of one variable, before any variable moves."""
 
+    def accumulations(self):
+        """Returns what updates statistics: of all variables, one by one."""
+        return (self.accumulate,)
+
     def needs_second_moment(self):
         """Tells whether a step needs the mean of `second_moment`."""
         return False
@@ -192,12 +196,13 @@ class Optimizer(selective.SelectiveOptimizer):
             ]
         if_possible = self._guard(raw, gradients)
         gradients = self.precondition(indices, gradients, learning_rate)
-        if_possible(
-            lambda: [
-                self.accumulate(index, gradient)
-                for index, gradient in zip(indices, gradients, strict=True)
-            ]
-        )
+        for accumulate in self.accumulations():
+            if_possible(
+                lambda accumulate=accumulate: [
+                    accumulate(index, gradient)
+                    for index, gradient in zip(indices, gradients, strict=True)
+                ]
+            )
         mean = None
         if self.needs_second_moment():
             mean = decay.global_mean([self.second_moment(i) for i in indices])

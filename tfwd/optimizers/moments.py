@@ -88,15 +88,26 @@ class MomentsOptimizer(base.Optimizer):
         """Returns v after this step's gradient."""
         return self.beta_2 * v + (1 - self.beta_2) * ops.square(gradient)
 
+    def accumulations(self):
+        """Returns the update of m and v, and where it is kept that of v_max."""
+        if not self.keeps_maximum:
+            return (self.accumulate,)
+        return self.accumulate, self.accumulate_maximum
+
     def accumulate(self, index, gradient):
-        """Updates m, v and v_max."""
+        """Updates m and v."""
         m = self.momentums[index]
         self.assign(m, self.beta_1 * m + (1 - self.beta_1) * gradient)
         v = self.next_second_moment(self.velocities[index], gradient)
         self.assign(self.velocities[index], v)
-        if self.keeps_maximum:
-            v_max = ops.convert_to_tensor(self.maximal_velocities[index])
-            self.assign(self.maximal_velocities[index], _maximum(v, v_max))
+
+    def accumulate_maximum(self, index, gradient):
+        """Updates v_max."""
+        v, v_max = (
+            ops.convert_to_tensor(each[index])
+            for each in (self.velocities, self.maximal_velocities)
+        )
+        self.assign(self.maximal_velocities[index], _maximum(v, v_max))
 
     def second_moment(self, index):
         """Returns v, or v_max if it is kept, as a tensor."""

@@ -92,11 +92,11 @@ def _sum_by_rows(tensor):
     # loses 2e-3 of the sum of 40 million in float32. Two sums it would merge
     # into one; with means of rows between them it does not.
     size = math.prod(tensor.shape)
-    columns = tensor.shape[-1] if len(tensor.shape) else 1
     if size <= _LONGEST_SUM:
         return ops.sum(tensor)
-    if columns <= _LONGEST_SUM and size // columns <= _LONGEST_SUM:
-        return ops.sum(ops.sum(tensor, axis=-1) / columns) * columns
+    columns = tensor.shape[-1]
+    if columns <= _LONGEST_SUM:
+        return _sum_by_rows(ops.sum(tensor, axis=-1) / columns) * columns
     columns = math.isqrt(size)
     flat = ops.reshape(tensor, (size,))
     square, rest = flat[: columns**2], flat[columns**2 :]

@@ -30,6 +30,7 @@ def compiled(function):
         (9_999_999, 1),
         (2, 5_000_001),
         (500, 20_000, 1),
+        (100_000, 100),
     ],
 )
 def test_global_mean_keeps_its_digits_over_many_elements(shape):
