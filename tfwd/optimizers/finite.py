@@ -1,4 +1,4 @@
-"""Whether numbers, or their squares, are finite, in a pass or two over them."""
+"""Whether numbers, or their squares, are finite, in one pass over them."""
 
 import functools
 import math
@@ -13,7 +13,7 @@ _WIDE = ("float32", "float64")
 # Tensors below it cost nothing; shorter rows are joined.
 _SMALL = 4096
 _SHORTEST_ROW = 64
-# Of sums of float32 numbers whose squares sum to less than 1e38.
+# Far below the 1.8e19 that has no square: 1e12 and more is looked at again.
 _SAFE_SUM = 1e12
 
 if keras.backend.backend() == "tensorflow":
@@ -47,11 +47,11 @@ def all_squares_finite(tensors):
     Where it is, so is every square and every mean of squares: in float32 for
     a norm below 1.8e19.
 
-    Where XLA compiles for a CPU it would write the squares to memory to sum
-    them. There they are summed only if weighted sums of the rows of the large
-    tensors are together above 1e12, or no number. Larger elements that cancel
-    in the sums of all rows, to the seventh digit and for weights drawn at
-    random, would be missed.
+    TensorFlow's XLA (2.21), where it compiles for a CPU, would write the
+    squares to memory to sum them; JAX's does not. There they are summed only
+    if weighted sums of the rows of the large tensors are together above 1e12,
+    or no number. Larger elements that cancel in the sums of all rows, to the
+    seventh digit and for weights drawn at random, would be missed.
     """
     tensors = [_wide(tensor) for tensor in tensors]
 
@@ -97,7 +97,7 @@ def _is_large(tensor):
 def _weighted_sums(tensor):
     """Returns the sums of the rows of a large tensor, [rows].
 
-    A product, which XLA reads on a CPU faster than it sums.
+    A product, which XLA reads on a CPU faster than it sums, with all cores.
     """
     rows = _rows(tensor)
     weights = ops.convert_to_tensor(_weights(rows.shape[-1]), rows.dtype)

@@ -1,4 +1,4 @@
-"""Whether XLA compiles what is traced, and for a CPU.
+"""Whether TensorFlow's XLA compiles what is traced, and for a CPU.
 
 The one file with a private name of TensorFlow, which says so of a graph; its
 own distribution strategies ask the same.
@@ -13,27 +13,13 @@ if keras.backend.backend() == "tensorflow":
     def compiles_for_cpu():
         """Whether XLA compiles what is traced here, and for a CPU."""
         graph = tf.compat.v1.get_default_graph()
-        return (
-            control_flow_util.GraphOrParentsInXlaContext(graph)
-            and not _accelerators()
-        )
-
-    def _accelerators():
-        return [
-            device
-            for device in tf.config.list_physical_devices()
-            if device.device_type != "CPU"
-        ]
-
-elif keras.backend.backend() == "jax":
-    import jax
-
-    def compiles_for_cpu():
-        """Whether XLA compiles what is traced here, and for a CPU."""
-        return jax.default_backend() == "cpu"
+        if not control_flow_util.GraphOrParentsInXlaContext(graph):
+            return False
+        devices = tf.config.list_physical_devices()
+        return all(device.device_type == "CPU" for device in devices)
 
 else:
 
     def compiles_for_cpu():
-        """Whether XLA compiles what is traced here, and for a CPU."""
+        """Whether TensorFlow's XLA does, which it does not here."""
         return False
