@@ -14,6 +14,7 @@ regret of a default), `valley` (the slope), `basin` (the area) and `bootstrap`
 """
 
 import dataclasses
+import functools
 
 from tfwd.tuning import basin as basin_lib
 from tfwd.tuning import bootstrap
@@ -68,71 +69,28 @@ def findings(
     Raises:
         ValueError: By one of the measures.
     """
-
-    def found(name, measure, remark=""):
-        interval = bootstrap.interval(
-            grid,
-            measure,
-            resamples=resamples,
-            confidence=confidence,
-            seed=seed,
-        )
-        return Finding(name, measure(grid), interval, remark)
-
-    distances = optimum.edge_distances(grid)
-    best = optimum.best_cell(grid)
-    result = [
-        found(f"best {grid.x}", lambda g: optimum.best_cell(g).x),
-        found(f"best {grid.y}", lambda g: optimum.best_cell(g).y),
-        found(
-            "its objective",
-            lambda g: optimum.best_cell(g).objective,
-            f"mean of {best.seeds} seed{'s' if best.seeds > 1 else ''}",
-        ),
+    measures = [
+        *_of_best(grid),
+        *_of_slope(grid, within),
+        *_of_basins(grid, thresholds, above_best),
+        *_of_default(grid, default),
+        *_of_edges(grid),
     ]
-    if len(grid.y_values) >= 3:
-        result.append(
-            found(
-                f"d log {grid.y}* / d log {grid.x}",
-                lambda g: valley.slope(g, within).value,
-                _of_slope(valley.slope(grid, within)),
-            )
+    return [
+        Finding(
+            name,
+            measure(grid),
+            bootstrap.interval(
+                grid,
+                measure,
+                resamples=resamples,
+                confidence=confidence,
+                seed=seed,
+            ),
+            remark,
         )
-    sign = ">=" if grid.maximize else "<="
-    limits = [
-        (f"decades² {sign} {value}", {"threshold": value})
-        for value in thresholds
-    ] + [
-        (f"decades² within {value} of the best", {"above_best": value})
-        for value in above_best
+        for name, measure, remark in measures
     ]
-    for name, limit in limits:
-        basin = basin_lib.basin(grid, **limit)
-        result.append(
-            found(
-                name,
-                lambda g, limit=limit: basin_lib.basin(g, **limit).area,
-                f"{basin.cells} cells" + ", cut by the edge" * basin.is_cut,
-            )
-        )
-    if default is not None:
-        result.append(
-            found(
-                f"regret of {grid.y}={default}",
-                lambda g: optimum.regret(g, default),
-            )
-        )
-    for side, distance in distances.items():
-        result.append(
-            found(
-                f"decades to {side}",
-                lambda g, side=side: (
-                    optimum.edge_distances(g, warn=False)[side].decades
-                ),
-                "the best cell is on it" * (distance.cells == 0),
-            )
-        )
-    return result
 
 
 def as_text(found):
@@ -150,12 +108,56 @@ def as_text(found):
     )
 
 
-def _of_slope(slope):
-    text = f"{len(slope.best_y)} points"
+def _of_best(grid):
+    """Yields names, functions of a grid and remarks, as all `_of_` below."""
+    seeds = optimum.best_cell(grid).seeds
+    remark = f"mean of {seeds} seed{'s' if seeds > 1 else ''}"
+    yield f"best {grid.x}", lambda g: optimum.best_cell(g).x, ""
+    yield f"best {grid.y}", lambda g: optimum.best_cell(g).y, ""
+    yield "its objective", lambda g: optimum.best_cell(g).objective, remark
+
+
+def _of_slope(grid, within):
+    if len(grid.y_values) < 3:
+        return
+    slope = valley.slope(grid, within)
+    remark = f"{len(slope.best_y)} points"
     if slope.left_out:
         reasons = [f"{x:g} {why}" for x, why in slope.left_out.items()]
-        text += f"; left out: {', '.join(reasons)}"
-    return text
+        remark += f"; left out: {', '.join(reasons)}"
+    name = f"d log {grid.y}* / d log {grid.x}"
+    yield name, lambda g: valley.slope(g, within).value, remark
+
+
+def _of_basins(grid, thresholds, above_best):
+    sign = ">=" if grid.maximize else "<="
+    limits = {f"{sign} {value}": {"threshold": value} for value in thresholds}
+    for value in above_best:
+        limits[f"within {value} of the best"] = {"above_best": value}
+    for name, limit in limits.items():
+        basin = basin_lib.basin(grid, **limit)
+        remark = f"{basin.cells} cells" + ", cut by the edge" * basin.is_cut
+        yield f"decades² {name}", functools.partial(_area, **limit), remark
+
+
+def _area(grid, **limit):
+    return basin_lib.basin(grid, **limit).area
+
+
+def _of_default(grid, default):
+    if default is not None:
+        name = f"regret of {grid.y}={default}"
+        yield name, lambda g: optimum.regret(g, default), ""
+
+
+def _of_edges(grid):
+    for side, distance in optimum.edge_distances(grid).items():
+        remark = "the best cell is on it" * (distance.cells == 0)
+        yield f"decades to {side}", functools.partial(_decades, side), remark
+
+
+def _decades(side, grid):
+    return optimum.edge_distances(grid, warn=False)[side].decades
 
 
 def _number(value):
@@ -165,4 +167,7 @@ def _number(value):
 def _ends(interval):
     if interval is None:
         return "no interval"
-    return f"[{_number(interval.low)}, {_number(interval.high)}]"
+    text = f"[{_number(interval.low)}, {_number(interval.high)}]"
+    if interval.undefined:
+        text += f", {interval.undefined} undefined"
+    return text

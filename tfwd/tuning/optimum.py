@@ -108,6 +108,8 @@ def regret(grid, default):
     R = min_η f(η, λ₀) − min_η,λ f(η, λ), in the unit of the objective, with f
     the mean over seeds, at λ₀ between two columns linear in log λ. A diverged
     neighbour makes it infinite there; R is infinite if it does so at every η.
+    The lowest of many noisy means is too low, that at one λ less so: with few
+    seeds R is too large.
 
     Args:
         grid: A `grid.Grid` without holes.

@@ -88,6 +88,17 @@ def test_text_is_aligned_and_says_what_is_missing():
     assert len({line.index("no interval") for line in lines}) == 1
 
 
+def test_text_says_how_many_resamples_had_no_slope():
+    # The best λ of the lower η is in the middle or, by the seeds, on the edge.
+    steep = surfaces.noisy(lambda u, v: (v - u / 2) ** 2, [0, 1], [-1, 0, 1], 3)
+    with pytest.warns(UserWarning, match="on the edge"):
+        found = maps.findings(steep, resamples=200)
+    slope = found[3]
+    assert slope.interval.undefined > 0
+    line = maps.as_text(found).splitlines()[3]
+    assert f"], {slope.interval.undefined} undefined  " in line
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
