@@ -37,6 +37,7 @@ ORDER = {
         "quiet",
     },
     "train": {"training"},
+    "tuning": {"optimizers"},
     "versions": set(),
 }
 

@@ -1,0 +1,1 @@
+"""Searches for hyperparameters, and what their results say."""
