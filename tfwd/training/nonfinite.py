@@ -11,8 +11,8 @@ def first_tensor(step, batch, replica=0):
     """Names the first tensor of a training step that is not finite.
 
     In the order in which a step computes them: trainable variables, inputs,
-    the outputs of the layers, the loss, the gradients. The model stays as it
-    is.
+    the outputs of the layers, the loss, the gradients, in mode "l2" with their
+    penalty. The model stays as it is.
 
     Args:
         step: A `step.Step` with the weights before the step in question.
@@ -52,6 +52,26 @@ def _tensors(step, batch, replica):
         model.trainable_variables, gradients, strict=True
     ):
         yield f"gradient of {variable.path}", gradient
+    yield from _penalized(step.optimizer, model.trainable_variables, gradients)
+
+
+def _penalized(optimizer, variables, gradients):
+    """Yields the sums of g + λθ, at which a step in mode "l2" looks."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if optimizer.weight_decay_mode != "l2":
+        return
+    coefficient = optimizer.scheduled_weight_decay(
+        optimizer.last_schedule_step()
+    )
+    for variable, gradient, factor in zip(
+        variables, gradients, optimizer.weight_decay_factors, strict=True
+    ):
+        if gradient is not None and factor:
+            penalty = coefficient * factor * tf.cast(variable, "float32")
+            yield (
+                f"gradient of {variable.path} with its L2 penalty",
+                tf.reduce_sum(tf.cast(gradient, "float32") + penalty),
+            )
 
 
 def _is_finite(tensor):

@@ -58,7 +58,8 @@ def test_diverging_weights_stop_the_run_with_step_and_tensor(capsys):
     # 6.6^47 is 3e38, the largest float32; the first weights are near 0.1, and
     # the penalty's gradient, 1000 times them, is infinite first.
     assert 44 <= int(step) <= 48
-    assert "first such tensor: variable logits/kernel" in error
+    tensor = "gradient of logits/kernel with its L2 penalty"
+    assert f"first such tensor: {tensor}" in error
     assert "a/last.keras" in error
     assert error.count("\n") == 1
 
