@@ -37,6 +37,7 @@ ORDER = {
         "quiet",
     },
     "train": {"training"},
+    "tuning": {"extras", "kfac", "optimizers", "training"},
     "versions": set(),
 }
 

@@ -1,0 +1,14 @@
+"""Hyperparameters of this library, for searches with KerasTuner.
+
+`optimizer(hp)` is for a model-building function of one's own, on every backend
+that KerasTuner runs on.
+"""
+
+from tfwd import extras
+
+extras.require("tfwd.tuning", "tune", "keras_tuner", *extras.MODULES["train"])
+
+from tfwd.tuning import coordinates  # noqa: E402
+from tfwd.tuning.search_space import optimizer  # noqa: E402
+
+__all__ = ["coordinates", "optimizer"]
