@@ -115,9 +115,10 @@ jax=(
   tfwd_tests/kfac/exactness_test.py
   tfwd_tests/diagnostics/{fisher,gauss_newton,jacobian}_test.py
   tfwd_tests/{hashing_test,models/dropout_test}.py
+  tfwd_tests/tuning/{keras_tuner,search_space}_test.py
 )
 if [[ " $* " == *" --full "* ]]; then
-  jax=(tfwd_tests/{optimizers,kfac,models,diagnostics,hashing_test.py})
+  jax=(tfwd_tests/{optimizers,kfac,models,diagnostics,tuning,hashing_test.py})
 fi
 
 torch=(tfwd_tests/{optimizers,models,kfac/torch_kfac_test.py})

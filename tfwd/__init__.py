@@ -3,8 +3,8 @@
 Importing the package imports, and so registers with Keras, whatever a saved
 model of this library can hold: the optimizers, K-FAC among them, their
 schedules, and the layers of `tfwd.models`. The other rooms (`tfwd.data`,
-`tfwd.diagnostics`, `tfwd.training`) are imported when they are first used,
-since some of them need TensorFlow, and so are the functions
+`tfwd.diagnostics`, `tfwd.training`, `tfwd.tuning`) are imported when they are
+first used, since some of them need TensorFlow, and so are the functions
 `tfwd.decay_scope`, `tfwd.diagnostics.decay_scope.patterns`, and
 `tfwd.layerwise`, `tfwd.diagnostics.layerwise.multipliers`.
 
@@ -20,7 +20,7 @@ from tfwd import extras
 
 __version__ = "0.1.0"
 
-_ROOMS = ("data", "diagnostics", "training")
+_ROOMS = ("data", "diagnostics", "training", "tuning")
 
 if _binary := binaries.looked_for():
     extras.require_or_exit(_binary, "train")

@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 
-# Modules that the training binary and the data sets import, by extra.
+# Modules that come with each extra; `tune` brings those of `train` too.
 MODULES = {
     "plot": ("matplotlib",),
     "train": (
@@ -15,6 +15,7 @@ MODULES = {
         "tensorflow",
         "tensorflow_datasets",
     ),
+    "tune": ("keras_tuner",),
 }
 
 

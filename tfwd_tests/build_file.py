@@ -37,7 +37,7 @@ ORDER = {
         "quiet",
     },
     "train": {"training"},
-    "tuning": {"optimizers"},
+    "tuning": {"extras", "kfac", "optimizers", "training"},
     "versions": set(),
 }
 

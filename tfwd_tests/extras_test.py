@@ -56,12 +56,35 @@ def test_binary_without_its_extra_ends_after_one_line(python, name):
     assert "sklearn" in line.rpartition("Received: ")[2]
 
 
-@pytest.mark.parametrize("name", ["tfwd.training", "tfwd.data"])
-def test_room_without_its_extra_is_an_import_error_of_one_line(python, name):
+@pytest.mark.parametrize(
+    "name, extra",
+    [
+        ("tfwd.training", "train"),
+        ("tfwd.data", "train"),
+        ("tfwd.tuning", "tune"),
+    ],
+)
+def test_room_without_its_extra_is_an_import_error_of_one_line(
+    python, name, extra
+):
     done = python("-c", f"import sys; sys.argv = ['-c']; import {name}")
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert last.startswith(f"ImportError: {name} must have the extra `train`")
+    assert last.startswith(f"ImportError: {name} must have the extra `{extra}`")
+
+
+def test_search_without_kerastuner_is_refused_when_it_is_first_named(python):
+    program = (
+        "import sys\n"
+        "sys.modules['keras_tuner'] = None\n"
+        "import tfwd\n"
+        "tfwd.tuning"
+    )
+    last = python("-c", program).stderr.splitlines()[-1]
+    assert last.startswith(
+        "ImportError: tfwd.tuning must have the extra `tune`"
+    )
+    assert last.endswith("Received: no module keras_tuner, sklearn")
 
 
 def test_picture_without_its_extra_is_refused_before_training(monkeypatch):

@@ -137,7 +137,6 @@ QUICK = {
         *("--cases=digits", "--optimizers=sgds"),
     ),
     "python -m tfwd_tests.benchmarks.optimizers": BENCHMARK,
-    "python -m tfwd_tests.benchmarks.optimizers --csv=optimizers.csv": BENCHMARK,
     "python -m tfwd_tests.benchmarks.kfac --peer=PYTHON": (
         *BENCHMARK,
         *("--batch_sizes=4", "--models=mlp"),

@@ -112,30 +112,45 @@ def check(settings):
         )
 
 
+def decay_factor(cls, mode=None):
+    """Returns how many times the λ of mode "stable" that of a mode is.
+
+    1 where the optimizer's own scale is part of the decay, in modes l2, stable
+    and elementwise. A decoupled decay takes as much off the weights with s
+    times that λ, where s is 1/(1 - β) = 10 of momentum 0.9 for SGD and K-FAC,
+    1 for Adai, and 1/η of the optimizer's default learning rate for the others
+    (1000 for AdamW). An independent one is η times that, η again the default.
+
+    Args:
+        cls: One of the classes in `OPTIMIZERS`.
+        mode: Its `weight_decay_mode`; None for its default.
+
+    References:
+        Xie et al. 2022, whose λ of AdamW is 1000 times that of AdamS and Adam
+        (Figure 7), 5e-4/η = 0.5 for 5e-4; Algorithm 8 for SGD.
+    """
+    mode = mode or cls.weight_decay_modes[0]
+    if mode not in ("decoupled", "independent"):
+        return 1.0
+    rate = _default_learning_rate(cls)
+    decoupled = 1 / rate
+    if issubclass(cls, (sgd.SGD, kfac.KFAC)):
+        decoupled = scaling.decoupled_from_stable(1.0, momentum=0.9)
+    elif issubclass(cls, adai.Adai):
+        decoupled = 1.0
+    return _rounded(decoupled if mode == "decoupled" else rate * decoupled)
+
+
 def weight_decay(settings):
     """Returns the coefficient λ: the one that was given, or a default.
 
-    The default is 5e-4 where the optimizer's own scale is part of the decay,
-    in modes l2, stable and elementwise. A decoupled decay takes as much off
-    the weights with 5e-4 s, where s is 1/(1 - β) = 10 of momentum 0.9 for SGD
-    and K-FAC, 1 for Adai, and 1/η of the optimizer's default learning rate for
-    the others (Xie et al. 2022: 5e-4/η = 0.5 for AdamW). An independent one is
-    η times that, η again the default.
+    The default is 5e-4 times `decay_factor`.
     """
     if settings.weight_decay is not None:
         return settings.weight_decay
     cls = OPTIMIZERS[settings.optimizer]
-    mode = settings.weight_decay_mode or cls.weight_decay_modes[0]
-    if mode not in ("decoupled", "independent"):
-        return _USUAL_DECAY
-    rate = _default_learning_rate(cls)
-    decoupled = _USUAL_DECAY / rate
-    if issubclass(cls, (sgd.SGD, kfac.KFAC)):
-        decoupled = scaling.decoupled_from_stable(_USUAL_DECAY, momentum=0.9)
-    elif issubclass(cls, adai.Adai):
-        decoupled = _USUAL_DECAY
-    # Without the digits that binary fractions leave at the end.
-    return float(f"{decoupled if mode == 'decoupled' else rate * decoupled:g}")
+    factor = decay_factor(cls, settings.weight_decay_mode)
+    return _rounded(_USUAL_DECAY * factor)
 
 
 def plan(settings, steps_per_epoch, learning_rate_factor=1.0):
@@ -200,6 +215,11 @@ def value_at(schedule, step):
         return float(schedule)
     # Schedules count the steps already made.
     return float(keras.ops.convert_to_numpy(schedule(step - 1)))
+
+
+def _rounded(value):
+    """Returns a float without the last digits, which binary fractions leave."""
+    return float(f"{value:g}")
 
 
 def _default_learning_rate(cls):

@@ -1,8 +1,8 @@
 """Times the optimizers against Keras' own, on the same variables, in one run.
 
-    python -m tfwd_tests.benchmarks.optimizers --csv=optimizers.csv
+    python -m tfwd_tests.benchmarks.optimizers
 
-Prints a table and judges nothing. Any backend.
+Prints a table and judges nothing; `--csv=FILE` writes it too. Any backend.
 """
 
 import argparse

@@ -28,9 +28,6 @@ def build(hp):
     return model
 
 
-# KerasTuner 1.4.8 names its threads in the old way.
-@pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:getName:DeprecationWarning")
 def test_optimizer_built_with_the_model_is_restored_with_it(tmp_path):
     x = np.random.default_rng(0).normal(size=(16, 3)).astype("float32")
     tuner = keras_tuner.RandomSearch(
