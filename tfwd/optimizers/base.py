@@ -10,6 +10,7 @@ from tfwd.optimizers import finite
 from tfwd.optimizers import policy
 from tfwd.optimizers import selective
 from tfwd.optimizers import weight_decay as decay
+from tfwd.optimizers import xla
 
 
 class Optimizer(selective.SelectiveOptimizer):
@@ -190,10 +191,13 @@ class Optimizer(selective.SelectiveOptimizer):
             )
         ]
         if self.weight_decay_mode == "l2":
-            gradients = [
-                self._penalized(*row, coefficient)
-                for row in zip(indices, variables, gradients, strict=True)
-            ]
+            rows = list(zip(indices, variables, gradients, strict=True))
+            # With λ = 0 all modes are the same, bit for bit.
+            gradients = xla.apart(
+                coefficient >= 0,
+                lambda: [self._penalized(*row, coefficient) for row in rows],
+                gradients,
+            )
         if_possible = self._guard(raw, gradients)
         gradients = self.precondition(indices, gradients, learning_rate)
         for accumulate in self.accumulations():

@@ -1,7 +1,7 @@
-"""Whether TensorFlow's XLA compiles what is traced, and for a CPU.
+"""What XLA compiles, and what it must not join.
 
-The one file with a private name of TensorFlow, which says so of a graph; its
-own distribution strategies ask the same.
+The one file with a private name of TensorFlow, which says of a graph that XLA
+compiles it; its own distribution strategies ask the same.
 """
 
 import keras
@@ -23,3 +23,31 @@ else:
     def compiles_for_cpu():
         """Whether TensorFlow's XLA does, which it does not here."""
         return False
+
+
+if keras.backend.backend() == "jax":
+    import jax
+
+    def apart(predicate, compute, otherwise):
+        """Returns `compute()`, which XLA joins to nothing that reads it.
+
+        Joined, a sum of products would be rounded otherwise.
+
+        Args:
+            predicate: A boolean scalar that is true and no constant.
+            compute: Returns a list of tensors.
+            otherwise: Tensors like those.
+        """
+        return jax.lax.cond(predicate, compute, lambda: otherwise)
+
+else:
+
+    def apart(predicate, compute, otherwise):
+        """Returns `compute()`.
+
+        Args:
+            predicate: A boolean scalar that is true and no constant.
+            compute: Returns a list of tensors.
+            otherwise: Tensors like those.
+        """
+        return compute()

@@ -12,7 +12,7 @@ import tfwd
     [
         tfwd.AdamW,
         tfwd.AdamS,
-        tfwd.SGD,
+        tfwd.SGDW,
         tfwd.SGDS,
         tfwd.RAdam,
         tfwd.AMSGradS,
@@ -20,6 +20,7 @@ import tfwd
     ],
 )
 def test_a_step_has_no_branch_for_whose_predicate_a_device_waits(optimizer):
+    """But in mode "l2": see `tfwd.optimizers.xla.apart`."""
     optimizer = optimizer(0.1, weight_decay=0.1)
     variables = [keras.Variable(keras.random.normal((96, 64)))]
     optimizer.build(variables)
