@@ -47,11 +47,11 @@ def all_squares_finite(tensors):
     Where it is, so is every square and every mean of squares: in float32 for
     a norm below 1.8e19.
 
-    TensorFlow's XLA (2.21), where it compiles for a CPU, would write the
-    squares to memory to sum them; JAX's does not. There they are summed only
-    if weighted sums of the rows of the large tensors are together above 1e12,
-    or no number. Larger elements that cancel in the sums of all rows, to the
-    seventh digit and for weights drawn at random, would be missed.
+    Where XLA compiles for a CPU it would write the squares to memory, to sum
+    them and to use them again. There they are summed only if weighted sums of
+    the rows of the large tensors are together above 1e12, or no number. Larger
+    elements that cancel in the sums of all rows, to the seventh digit and for
+    weights drawn at random, would be missed.
     """
     tensors = [_wide(tensor) for tensor in tensors]
 

@@ -18,15 +18,21 @@ if keras.backend.backend() == "tensorflow":
         devices = tf.config.list_physical_devices()
         return all(device.device_type == "CPU" for device in devices)
 
+elif keras.backend.backend() == "jax":
+    import jax
+
+    def compiles_for_cpu():
+        """Whether XLA compiles for a CPU."""
+        return jax.default_backend() == "cpu"
+
 else:
 
     def compiles_for_cpu():
-        """Whether TensorFlow's XLA does, which it does not here."""
+        """Whether XLA does, which it does not here."""
         return False
 
 
 if keras.backend.backend() == "jax":
-    import jax
 
     def apart(predicate, compute, otherwise):
         """Returns `compute()`, which XLA joins to nothing that reads it.
