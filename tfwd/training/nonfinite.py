@@ -52,7 +52,10 @@ def _tensors(step, batch, replica):
         model.trainable_variables, gradients, strict=True
     ):
         yield f"gradient of {variable.path}", gradient
-    yield from _penalized(step.optimizer, model.trainable_variables, gradients)
+    if step.optimizer is not None:
+        yield from _penalized(
+            step.optimizer, model.trainable_variables, gradients
+        )
 
 
 def _penalized(optimizer, variables, gradients):
