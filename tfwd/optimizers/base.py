@@ -5,15 +5,13 @@ import math
 import keras
 from keras import ops
 
-from tfwd.optimizers import conditional
-from tfwd.optimizers import finite
+from tfwd.optimizers import guarded
 from tfwd.optimizers import policy
-from tfwd.optimizers import selective
 from tfwd.optimizers import weight_decay as decay
 from tfwd.optimizers import xla
 
 
-class Optimizer(selective.SelectiveOptimizer):
+class Optimizer(guarded.GuardedOptimizer):
     """An optimizer whose weight decay is chosen, exact and inspectable.
 
     One step, in this order, the same on one device and on many:
@@ -97,32 +95,6 @@ class Optimizer(selective.SelectiveOptimizer):
             regular expression matches no variable.
     """
 
-    squares_gradients = False
-
-    def step_is_possible(self, gradients):
-        """Returns whether gradients, ηₜ and λₜ are finite, as in the class.
-
-        Args:
-            gradients: Dense gradients: summed over replicas, without loss
-                scale, the mean of those accumulated.
-
-        Returns:
-            A boolean scalar, the same on all replicas.
-        """
-        squares = (
-            self.squares_gradients or self.clipnorm or self.global_clipnorm
-        )
-        check = finite.all_squares_finite if squares else finite.all_finite
-        rates = ops.stack(
-            [
-                ops.cast(rate, policy.scalar_dtype())
-                for rate in (self.learning_rate, self.scheduled_weight_decay())
-            ]
-        )
-        # Also false for a NaN.
-        are_valid = ops.logical_and(rates >= 0, rates < math.inf)
-        return ops.logical_and(check(gradients), ops.all(are_valid))
-
     def precondition(self, indices, gradients, learning_rate):
         """Returns the gradients of all variables as the statistics see them."""
         return gradients
@@ -198,7 +170,7 @@ class Optimizer(selective.SelectiveOptimizer):
                 lambda: [self._penalized(*row, coefficient) for row in rows],
                 gradients,
             )
-        if_possible = self._guard(raw, gradients)
+        if_possible = self.guard(raw, gradients)
         gradients = self.precondition(indices, gradients, learning_rate)
         for accumulate in self.accumulations():
             if_possible(
@@ -248,25 +220,6 @@ class Optimizer(selective.SelectiveOptimizer):
         if type(self).advance is not Optimizer.advance:
             if_possible(advance)
         if_possible(move)
-
-    def _guard(self, raw, seen):
-        """Counts a step that is not possible; returns what calls if it is.
-
-        Args:
-            raw: The gradients before they are clipped.
-            seen: The same as the statistics see them.
-        """
-        if not self.skip_nonfinite:
-            return lambda update: update()
-        is_clipped = self.clipnorm or self.clipvalue or self.global_clipnorm
-        is_penalized = self.weight_decay_mode == "l2"
-        looked_at = [] if is_penalized and not is_clipped else list(raw)
-        is_possible = self.step_is_possible(
-            looked_at + (seen if is_penalized else [])
-        )
-        self.count_skipped(ops.logical_not(is_possible))
-        known = [*self.model_variables(), *self.variables]
-        return lambda update: conditional.update_if(is_possible, update, known)
 
     def _penalized(self, index, variable, gradient, coefficient):
         factor = self.weight_decay_factors[index]

@@ -97,7 +97,7 @@ def _is_large(tensor):
 def _weighted_sums(tensor):
     """Returns the sums of the rows of a large tensor, [rows].
 
-    A product, which XLA reads on a CPU faster than it sums.
+    A product, which TensorFlow's XLA reads on a CPU faster than it sums.
     """
     rows = _rows(tensor)
     weights = ops.convert_to_tensor(_weights(rows.shape[-1]), rows.dtype)

@@ -22,38 +22,26 @@ elif keras.backend.backend() == "jax":
     import jax
 
     def compiles_for_cpu():
-        """Whether XLA compiles for a CPU."""
+        """Whether XLA compiles what is traced here, and for a CPU."""
         return jax.default_backend() == "cpu"
 
 else:
 
     def compiles_for_cpu():
-        """Whether XLA does, which it does not here."""
+        """Whether XLA compiles what is traced here, and for a CPU."""
         return False
 
 
-if keras.backend.backend() == "jax":
+def apart(predicate, compute, otherwise):
+    """Returns `compute()`, which XLA on JAX joins to nothing that reads it.
 
-    def apart(predicate, compute, otherwise):
-        """Returns `compute()`, which XLA joins to nothing that reads it.
+    Joined, a sum of products would be rounded otherwise.
 
-        Joined, a sum of products would be rounded otherwise.
-
-        Args:
-            predicate: A boolean scalar that is true and no constant.
-            compute: Returns a list of tensors.
-            otherwise: Tensors like those.
-        """
-        return jax.lax.cond(predicate, compute, lambda: otherwise)
-
-else:
-
-    def apart(predicate, compute, otherwise):
-        """Returns `compute()`.
-
-        Args:
-            predicate: A boolean scalar that is true and no constant.
-            compute: Returns a list of tensors.
-            otherwise: Tensors like those.
-        """
+    Args:
+        predicate: A boolean scalar that is true and no constant.
+        compute: Returns a list of tensors.
+        otherwise: Tensors like those.
+    """
+    if keras.backend.backend() != "jax":
         return compute()
+    return keras.ops.cond(predicate, compute, lambda: otherwise)

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from tfwd.kfac import fitting
 from tfwd.models import dropout
 from tfwd.training import activations
 
@@ -60,7 +61,7 @@ def _tensors(step, batch, replica):
 
 def _penalized(optimizer, variables, gradients):
     """Yields the sums of g + λθ, at which a step in mode "l2" looks."""
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    optimizer = fitting.unwrapped(optimizer)
     if optimizer.weight_decay_mode != "l2":
         return
     coefficient = optimizer.scheduled_weight_decay(

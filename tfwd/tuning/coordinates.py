@@ -17,7 +17,7 @@ stays the same when batches or epochs change.
 
 References:
     Loshchilov & Hutter 2019 (https://arxiv.org/abs/1711.05101), Figure 2: the
-    plane of η and λ. Wang & Aitchison 2025 (https://arxiv.org/abs/2405.13698):
+    plane of η and λ. Wang & Aitchison 2024 (https://arxiv.org/abs/2405.13698):
     the time scale in epochs, of AdamW.
 """
 
