@@ -22,23 +22,19 @@ class BusyError(Exception):
     """Another process trains in the folder of the run."""
 
 
-def train(
-    settings, objective, select_on, source=None, goes_on=lambda epochs: True
-):
-    """Trains a run, or goes on with it, and tells what became of it.
+def train(settings, source=None, goes_on=lambda epochs: True):
+    """Trains a run, or goes on with it, and tells how it ended.
 
     What the binary would print goes to OUTPUT_DIR.log.
 
     Args:
         settings: `Settings` with an `output_dir`.
-        objective: The `objective.Objective`.
-        select_on: The epoch whose objective counts, "final" or "best".
         source: The data set; by default it is loaded.
         goes_on: As of `tfwd.training.run.train`.
 
     Returns:
-        An `outcome.Outcome`: "completed", also where `goes_on` ended it,
-        "diverged" or "failed".
+        (status, reason): "completed" and no reason, also where `goes_on` ended
+        it; "diverged" or "failed" and one line.
 
     Raises:
         BusyError: Another process trains in the folder.
@@ -47,7 +43,6 @@ def train(
     """
     folder = pathlib.Path(settings.output_dir)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    status, reason = outcome.COMPLETED, ""
     # Layers are numbered in each process, and so named as in the binary's.
     keras.backend.clear_session()
     with folder.with_name(f"{folder.name}.log").open("a") as log:
@@ -61,35 +56,47 @@ def train(
                 job = job_lib.prepare(settings, source=source)
                 code = run_lib.train(job, goes_on)
         except loop.NonFiniteError as error:
-            status, reason = outcome.DIVERGED, str(error.__cause__ or error)
+            return outcome.DIVERGED, _line(error.__cause__ or error)
         except usage.UsageError as error:
             if _is_busy(error):
                 raise BusyError(str(error)) from error
-            status, reason = outcome.FAILED, str(error)
+            return outcome.FAILED, _line(error)
         except tf.errors.ResourceExhaustedError as error:
-            status, reason = outcome.FAILED, f"Out of memory: {error.message}"
-        else:
-            if code:
-                raise stopped.Stopped(code)
-    return _outcome(folder, objective, select_on, status, reason)
+            return outcome.FAILED, _line(f"Out of memory: {error.message}")
+    if code:
+        raise stopped.Stopped(code)
+    return outcome.COMPLETED, ""
 
 
-def _outcome(folder, objective, select_on, status, reason):
-    rows, value, epoch = [], None, None
+def outcome_of(folder, ended, objective, select_on):
+    """Returns the `outcome.Outcome` of a run that `train` ended.
+
+    Args:
+        folder: The `pathlib.Path` of the run.
+        ended: What `train` returned.
+        objective: The `objective.Objective`.
+        select_on: The epoch whose objective counts, "final" or "best".
+    """
+    status, reason = ended
+    rows, value, best_epoch = [], None, None
     if (folder / "metrics.csv").exists():
         rows = logs.read(folder / "metrics.csv")
     if status == outcome.COMPLETED:
         value, _ = objective_lib.value(rows, objective, select_on)
     if rows:
-        _, epoch = objective_lib.value(rows, objective, "best")
+        _, best_epoch = objective_lib.value(rows, objective, "best")
     return outcome.Outcome(
         status=status,
         objective=value,
         last_epoch=len(rows),
-        best_epoch=epoch,
+        best_epoch=best_epoch,
         seconds=rows[-1]["elapsed_seconds"] if rows else 0.0,
-        reason=" ".join(reason.split()),
+        reason=reason,
     )
+
+
+def _line(text):
+    return " ".join(str(text).split())
 
 
 def _is_busy(error):
