@@ -3,6 +3,7 @@
 import csv
 import io
 import numbers
+import operator
 
 from tfwd import durable
 from tfwd.tuning import trials
@@ -12,6 +13,8 @@ AFTER = (
     *("objective", "status", "last_epoch", "best_epoch"),
     *("seconds", "reason"),
 )
+_OF_RUN = operator.attrgetter(*AFTER)
+_PLAIN = (float, int, bool, type(None))
 
 
 def columns(names):
@@ -51,9 +54,11 @@ def rows_of(names, results):
     ):
         cell = {name: _plain(values.get(name)) for name in names}
         for seed, outcome in sorted(runs, key=lambda run: run[0]):
-            row = {"trial": trial, "seed": seed, **cell}
-            row.update((name, _plain(getattr(outcome, name))) for name in AFTER)
-            rows.append(row)
+            of_run = zip(AFTER, _OF_RUN(outcome), strict=True)
+            rows.append(
+                {"trial": trial, "seed": seed, **cell}
+                | {name: _plain(value) for name, value in of_run}
+            )
     return rows
 
 
@@ -80,7 +85,7 @@ def write(path, names, rows):
 def _plain(value):
     """A value as `trials.read` gives it."""
     # Most are, and this is asked of a million.
-    if value is None or type(value) in (float, int, bool):
+    if type(value) in _PLAIN:
         return value
     if isinstance(value, (tuple, list)):
         return trials.value(",".join(str(_text(each)) for each in value))
