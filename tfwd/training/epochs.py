@@ -11,7 +11,7 @@ from tfwd import durable
 from tfwd.optimizers import overshoot
 from tfwd.training import agreement
 from tfwd.training import checkpoint
-from tfwd.training import logs
+from tfwd.training import columns
 from tfwd.training import loop as loop_lib
 from tfwd.training import measures
 from tfwd.training import nonfinite
@@ -297,7 +297,7 @@ def _progress_bar(job):
         # A log file gets one line per epoch instead of a moving bar.
         verbose=1 if sys.stdout.isatty() else 2,
         # They arrive averaged over the epoch so far.
-        stateful_metrics=logs.columns(job.task, job.counts_top_5),
+        stateful_metrics=columns.of_epochs(job.task, job.counts_top_5),
     )
 
     def update(done, values, finalize=False):

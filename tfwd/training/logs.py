@@ -11,55 +11,7 @@ import tensorflow as tf
 
 from tfwd import durable
 from tfwd.diagnostics import tensorflow_events
-from tfwd.training import top_5
-
-_SPLITS = ("train", "validation", "test")
-COLUMNS = (
-    "step",
-    "epoch",
-    "elapsed_seconds",
-    "learning_rate",
-    "effective_weight_decay",
-    "train_loss",
-    "train_accuracy",
-    "penalty",
-    "validation_loss",
-    "validation_accuracy",
-    "test_loss",
-    "test_accuracy",
-    "weight_norm",
-    "examples_per_second",
-)
-
-
-STEP_COLUMNS = (
-    "step",
-    "epoch",
-    "learning_rate",
-    "train_loss",
-    "train_accuracy",
-)
-
-
-def columns(task, counts_top_5=False):
-    """The columns of metrics.csv for a task of `tfwd.models`.
-
-    Args:
-        task: The task.
-        counts_top_5: Whether evaluation counts answers among the best five.
-    """
-    if counts_top_5:
-        return (*COLUMNS, *(f"{split}_{top_5.NAME}" for split in _SPLITS[1:]))
-    if task != "language_model":
-        return COLUMNS
-    return (*COLUMNS, *(f"{split}_perplexity" for split in _SPLITS))
-
-
-def step_columns(task):
-    """The columns of steps.csv for a task of `tfwd.models`."""
-    if task != "language_model":
-        return STEP_COLUMNS
-    return (*STEP_COLUMNS, "train_perplexity")
+from tfwd.training import columns as columns_lib
 
 
 class MetricsFile:
@@ -86,7 +38,9 @@ class MetricsFile:
         OSError: The file cannot be read or written; it is as it was.
     """
 
-    def __init__(self, path, columns=COLUMNS, rows=0, last_step=None):
+    def __init__(
+        self, path, columns=columns_lib.COLUMNS, rows=0, last_step=None
+    ):
         kept = _kept(path, columns, rows, last_step) if rows else []
         self.rows = len(kept)
         durable.write_text(path, _as_csv([columns, *kept]))

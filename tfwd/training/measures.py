@@ -6,7 +6,7 @@ import time
 import keras
 import numpy as np
 
-from tfwd.training import top_5
+from tfwd.training import columns
 
 
 def weight_norm(variables):
@@ -63,11 +63,11 @@ def of_predictions(split, loss, accuracy, top_5_accuracy=None, *, task):
     Perplexity is exp(mean loss), infinite where that overflows. The top-5
     accuracy has a column where it is known.
     """
-    columns = {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
+    found = {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
     if top_5_accuracy is not None:
-        columns[f"{split}_{top_5.NAME}"] = top_5_accuracy
+        found[f"{split}_{columns.TOP_5}"] = top_5_accuracy
     if task == "language_model":
         # numpy's overflow is an infinity, Python's an error.
         with np.errstate(over="ignore"):
-            columns[f"{split}_perplexity"] = float(np.exp(loss))
-    return columns
+            found[f"{split}_perplexity"] = float(np.exp(loss))
+    return found

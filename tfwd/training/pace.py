@@ -54,12 +54,13 @@ def text(seconds, epochs, now):
     clock = "%H:%M" if end.date() == now.date() else "%Y-%m-%d %H:%M"
     rest = "last one ends" if epochs == 1 else f"{epochs:,} left end"
     return (
-        f"An epoch takes about {_duration(seconds)}; the {rest} in about "
-        f"{_duration(left)}, {end.strftime(clock)}"
+        f"An epoch takes about {duration(seconds)}; the {rest} in about "
+        f"{duration(left)}, {end.strftime(clock)}"
     )
 
 
-def _duration(seconds):
+def duration(seconds):
+    """Returns seconds as text in a unit that suits them: `3 min`."""
     if seconds < 100:
         return f"{seconds:.2g} s"
     minutes = round(seconds / 60)

@@ -2,7 +2,6 @@
 
 import tensorflow as tf
 
-NAME = "top_5_accuracy"
 _BEST = 5
 # With few classes five guesses say little.
 _MOST_WITHOUT = 20

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 
+from tfwd.training import columns
 from tfwd.training import logs
 
 
@@ -45,7 +46,7 @@ def _of_epochs(job):
     progress = job.progress
     file = logs.MetricsFile(
         job.folder.path / "metrics.csv",
-        logs.columns(job.task, job.counts_top_5),
+        columns.of_epochs(job.task, job.counts_top_5),
         progress.rows,
         progress.step,
     )
@@ -61,7 +62,7 @@ def _of_steps(job):
         return
     file = logs.MetricsFile(
         job.folder.path / "steps.csv",
-        logs.step_columns(job.task),
+        columns.of_steps(job.task),
         progress.step_rows,
         progress.step,
     )

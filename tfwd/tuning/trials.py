@@ -2,7 +2,8 @@
 
 A row is a dict. Besides `seed`, `objective` and `status` it has a key for each
 searched flag, such as `learning_rate`, and whatever else was written. Values
-are numbers where their text is one, None where there is none.
+are numbers where their text is one, booleans where it is true or false, None
+where there is none; the id of a trial and a reason are always texts.
 """
 
 import csv
@@ -11,6 +12,8 @@ import pathlib
 COMPLETED = "completed"
 DIVERGED = "diverged"
 COLUMNS = ("seed", "objective", "status")
+_TEXTS = ("trial", "status", "reason")
+_BOOLEANS = {"true": True, "false": False}
 
 
 def read(path):
@@ -38,14 +41,20 @@ def read(path):
                 f"Received: path={path}, with {len(line)} in row {number}"
             )
     return [
-        {name: _value(text) for name, text in zip(header, line, strict=True)}
+        {
+            name: (text or None) if name in _TEXTS else value(text)
+            for name, text in zip(header, line, strict=True)
+        }
         for line in lines
     ]
 
 
-def _value(text):
+def value(text):
+    """Returns what a text of the file stands for."""
     if not text:
         return None
+    if text in _BOOLEANS:
+        return _BOOLEANS[text]
     for form in (int, float):
         try:
             return form(text)

@@ -1,11 +1,11 @@
 """The picture of a run."""
 
+from tfwd.training import columns
 from tfwd.training import curves
-from tfwd.training import logs
 
 
 def row(epoch, **values):
-    return dict.fromkeys(logs.COLUMNS) | {"epoch": epoch} | values
+    return dict.fromkeys(columns.COLUMNS) | {"epoch": epoch} | values
 
 
 def test_png_is_drawn_without_validation_and_from_one_epoch(tmp_path):

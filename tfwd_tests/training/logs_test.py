@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 
 import tfwd
+from tfwd.training import columns
 from tfwd.training import logs
 
-ROW = {name: None for name in logs.COLUMNS} | {
+ROW = {name: None for name in columns.COLUMNS} | {
     "step": 12,
     "epoch": 1,
     "train_loss": 0.1,
@@ -24,7 +25,7 @@ def test_rows_are_on_disk_at_once_with_all_digits(tmp_path):
     (row,) = logs.read(path)
     assert row == ROW
     file.close()
-    assert path.read_text().splitlines()[0] == ",".join(logs.COLUMNS)
+    assert path.read_text().splitlines()[0] == ",".join(columns.COLUMNS)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 3])
@@ -53,9 +54,9 @@ def test_torn_row_behind_those_of_the_checkpoint_is_dropped(tmp_path):
 
 
 def test_text_has_the_columns_of_images_and_perplexities():
-    assert logs.columns("classification") == logs.COLUMNS
-    assert logs.columns("language_model") == (
-        *logs.COLUMNS,
+    assert columns.of_epochs("classification") == columns.COLUMNS
+    assert columns.of_epochs("language_model") == (
+        *columns.COLUMNS,
         "train_perplexity",
         "validation_perplexity",
         "test_perplexity",
@@ -76,7 +77,7 @@ def test_rows_of_fewer_columns_are_kept_by_the_names_of_these(tmp_path):
     with pytest.warns(UserWarning, match="2 of them could be kept"):
         logs.MetricsFile(path, rows=2, last_step=8).close()
     rows = logs.read(path)
-    assert list(rows[0]) == list(logs.COLUMNS)
+    assert list(rows[0]) == list(columns.COLUMNS)
     assert [(row["step"], row["train_loss"]) for row in rows] == [
         (4.0, 0.25),
         (8.0, 0.125),

@@ -8,9 +8,9 @@ import pytest
 
 from tfwd import train
 from tfwd.training import checkpoint
+from tfwd.training import columns
 from tfwd.training import curves
 from tfwd.training import lock as lock_lib
-from tfwd.training import logs
 from tfwd_tests import file_events
 from tfwd_tests.training import crashes
 from tfwd_tests.training import runs
@@ -19,7 +19,7 @@ ARGUMENTS = [
     *("--epochs=3", "--hidden_layers=0", "--train_fraction=0.1"),
     *("--batch_size=64", "--steps_per_loop=3", "--output_dir=a"),
 ]
-HEADER = ",".join(logs.COLUMNS)
+HEADER = ",".join(columns.COLUMNS)
 
 
 @pytest.fixture(scope="module")

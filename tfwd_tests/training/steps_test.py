@@ -9,6 +9,7 @@ import pytest
 
 from tfwd import train
 from tfwd.training import checkpoint
+from tfwd.training import columns
 from tfwd.training import flagfile
 from tfwd.training import job as job_lib
 from tfwd.training import logs
@@ -129,9 +130,9 @@ def test_run_that_ended_at_a_write_has_the_file_of_a_whole_one(
 
 
 def test_text_has_a_perplexity():
-    columns = logs.step_columns("language_model")
-    assert columns == (*logs.STEP_COLUMNS, "train_perplexity")
-    assert logs.step_columns("classification") == logs.STEP_COLUMNS
+    found = columns.of_steps("language_model")
+    assert found == (*columns.STEP_COLUMNS, "train_perplexity")
+    assert columns.of_steps("classification") == columns.STEP_COLUMNS
 
 
 def test_numbers_have_all_their_digits():

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfwd import train
+from tfwd.training import columns
 from tfwd.training import curvature
 from tfwd.training import logs
 from tfwd.training import loop as loop_lib
@@ -92,7 +93,7 @@ def test_run_has_it_in_metrics_tensorboard_and_tables(
     assert train.main([*arguments, *TRAINED]) == 0
     assert "top_5_accuracy" in capsys.readouterr().out
     (row,) = logs.read(tmp_path / "a" / "metrics.csv")
-    assert list(row) == list(logs.columns("classification", True))
+    assert list(row) == list(columns.of_epochs("classification", True))
     assert row["validation_top_5_accuracy"] is None
     assert row["test_top_5_accuracy"] >= row["test_accuracy"]
     events = next((tmp_path / "a" / "tensorboard" / "metrics").iterdir())
@@ -111,7 +112,7 @@ def test_run_of_an_earlier_version_goes_on_and_keeps_its_rows(
     assert train.main(flags) == 0
     path = tmp_path / "a" / "metrics.csv"
     header, line = path.read_text().splitlines()
-    left = len(logs.COLUMNS)
+    left = len(columns.COLUMNS)
     path.write_text(
         "".join(
             ",".join(each.split(",")[:left]) + "\n" for each in (header, line)
