@@ -1,15 +1,5 @@
 """The end of a search: the best cell, retrained and tested, and the report."""
 
-import dataclasses
-import pathlib
-import warnings
-
-from tfwd import durable
-from tfwd.training import flag_lines
-from tfwd.training import logs
-from tfwd.tuning import results
-from tfwd.tuning import training_run
-
 BEST = "best"
 
 
