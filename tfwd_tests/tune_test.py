@@ -10,7 +10,7 @@ from tfwd import train
 from tfwd.training import flagfile
 from tfwd.tuning import training_run
 from tfwd_tests.training import runs
-from tfwd_tests.tuning import searches
+from tfwd_tests.tuning import small_searches as searches
 
 
 def _build(hp):

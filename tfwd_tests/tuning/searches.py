@@ -1,28 +1,35 @@
-"""Small searches of the binary on digits, and what they leave behind."""
+"""Rows of trials.csv, as searches of known results would have them."""
 
-from tfwd import tune
-from tfwd.tuning import trials
+import itertools
 
-# 12 steps in each of two epochs.
-SMALL = [
-    *("--hidden_units=16", "--train_fraction=0.3", "--batch_size=32"),
-    *("--num_validation=150", "--epochs=2"),
-]
-GRID = [
-    "--search=learning_rate=log:1e-3:1e-2:2",
-    "--search=weight_decay=choice:1e-4,1e-3",
-]
-_TIMING = ("seconds",)
+from tfwd.tuning import objective
+from tfwd.tuning import outcome
+from tfwd.tuning import table
+
+ACCURACY = objective.Objective("validation_accuracy", True)
+PERPLEXITY = objective.Objective("validation_perplexity", False)
 
 
-def search(folder, *arguments):
-    """Runs the binary in this process; returns its exit code."""
-    return tune.main([*SMALL, *arguments, f"--output_dir={folder}"])
+def rows(axes, result, seeds=1):
+    """The rows of a grid.
+
+    Args:
+        axes: {searched name: its values}, the slowest first.
+        result: A function of the values and the seed to the objective, or to
+            a status and its reason.
+        seeds: How many each trial has.
+    """
+    names = tuple(axes)
+    trials = []
+    for number, values in enumerate(itertools.product(*axes.values())):
+        cell = dict(zip(names, values, strict=True))
+        runs = [(s, of(result(**cell, seed=s))) for s in range(seeds)]
+        trials.append((f"{number:03}", cell, runs))
+    return table.rows_of(names, trials)
 
 
-def rows(folder):
-    """The rows of trials.csv, without their times."""
-    return [
-        {name: value for name, value in row.items() if name not in _TIMING}
-        for row in trials.read(folder / "trials.csv")
-    ]
+def of(result):
+    """The outcome that is an objective, or a status with its reason."""
+    if isinstance(result, tuple):
+        return outcome.Outcome(result[0], None, 1, None, 0.5, result[1])
+    return outcome.Outcome("completed", result, 3, 2, 1.5)
