@@ -9,7 +9,6 @@ from tfwd.tuning import estimate
 from tfwd.tuning import oracles
 from tfwd.tuning import plan as plan_lib
 from tfwd.tuning import record
-from tfwd.tuning import results
 from tfwd.tuning import runner
 from tfwd.tuning import search_folder
 from tfwd.tuning import stopped
@@ -98,19 +97,11 @@ def _searched(plan):
         tuner = tuner_lib.Tuner(oracle, run, path)
         kept.begin(oracle, estimate.work(plan, oracle))
         tuner.search()
-        return 0 if is_worker else _concluded(plan, path, kept, tuner)
+        if is_worker:
+            return 0
+        kept.tidy()
+        tuner.results_summary(_SHOWN)
+        return conclusion.conclude(plan, path, kept.rows(), len(oracle.trials))
     finally:
         if lock is not None:
             lock.release()
-
-
-def _concluded(plan, path, kept, tuner):
-    """Trains the best cell again, and writes and prints what was found."""
-    rows = kept.rows()
-    best = results.best(rows, plan.objective)
-    tuner.results_summary(_SHOWN)
-    if best is not None:
-        settings = conclusion.write_flags(plan, best, path)
-        if plan.search.retrain:
-            tested = conclusion.retrain(plan, settings, path)
-    kept.tidy()

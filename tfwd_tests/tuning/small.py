@@ -3,7 +3,7 @@
 from tfwd import tune
 from tfwd.tuning import trials
 
-# 12 steps in each of two epochs.
+# 13 steps in each of two epochs.
 SMALL = [
     *("--hidden_units=16", "--train_fraction=0.3", "--batch_size=32"),
     *("--num_validation=150", "--epochs=2"),
