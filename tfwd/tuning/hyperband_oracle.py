@@ -25,6 +25,25 @@ class HyperbandOracle(
         **kwargs: Of it and of `keras_tuner.oracles.HyperbandOracle`.
     """
 
+    def budget(self):
+        """Returns how many trials there will be, and their epochs in all.
+
+        Of a promoted trial those count that its round adds.
+        """
+        trials = epochs = 0
+        for bracket in range(self._get_num_brackets()):
+            past = 0
+            for number in range(self._get_num_rounds(bracket)):
+                size = self._get_size(bracket, number)
+                until = self._get_epochs(bracket, number)
+                trials += size
+                epochs += size * (until - past)
+                past = until
+        return (
+            trials * self.hyperband_iterations,
+            epochs * self.hyperband_iterations,
+        )
+
     def populate_space(self, trial_id):
         """Returns a promoted trial's values, or random ones.
 

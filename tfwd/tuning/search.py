@@ -3,12 +3,14 @@
 import keras_tuner
 
 from tfwd.training import command
+from tfwd.training import rules
 from tfwd.training import usage
 from tfwd.tuning import conclusion
 from tfwd.tuning import estimate
 from tfwd.tuning import oracles
 from tfwd.tuning import plan as plan_lib
 from tfwd.tuning import record
+from tfwd.tuning import roles
 from tfwd.tuning import runner
 from tfwd.tuning import search_folder
 from tfwd.tuning import stopped
@@ -85,10 +87,12 @@ def _tell(plan):
 
 
 def _searched(plan):
-    is_worker = False
+    role = roles.of_environment()
+    if role != roles.SINGLE and plan.flags.values["output_dir"] is None:
+        rules.refuse("output_dir", "is needed by a chief and its workers", None)
     path = search_folder.path_of(plan.flags)
     lock = None
-    if not is_worker:
+    if role != roles.WORKER:
         lock = search_folder.claim(path, plan.flags)
     try:
         kept = record.Record(plan, path)
@@ -97,7 +101,7 @@ def _searched(plan):
         tuner = tuner_lib.Tuner(oracle, run, path)
         kept.begin(oracle, estimate.work(plan, oracle))
         tuner.search()
-        if is_worker:
+        if role == roles.WORKER:
             return 0
         kept.tidy()
         tuner.results_summary(_SHOWN)
