@@ -1,6 +1,5 @@
 """Searches hyperparameters of `tfwd.train`: `python -m tfwd.tune --help`."""
 
-from tfwd import extras
 from tfwd.training import command
 from tfwd.training import flagfile
 from tfwd.training import settings as settings_lib

@@ -1,8 +1,10 @@
 """Hyperparameters of this library, for searches with KerasTuner.
 
 `optimizer(hp)` is for a model-building function of one's own, on every backend
-that KerasTuner runs on. `links.resolve` makes the values of a search that
-follow from others, and `maps.findings` tells what a map of two of them shows.
+that KerasTuner runs on. `hypermodel(settings, space)` makes runs of the
+training binary the models of a search. `links.resolve` makes the values of a
+search that follow from others, and `maps.findings` tells what a map of two of
+them shows.
 """
 
 import importlib
@@ -11,16 +13,20 @@ from tfwd import extras
 
 extras.require("tfwd.tuning", "tune", "keras_tuner", *extras.MODULES["train"])
 
-__all__ = ["coordinates", "grid", "links", "maps", "optimizer", "trials"]
+_MODULES = ("coordinates", "grid", "links", "maps", "trials")
+_MEMBERS = {
+    "hypermodel": ("settings_hypermodel", "SettingsHyperModel"),
+    "optimizer": ("search_space", "optimizer"),
+}
+__all__ = sorted([*_MODULES, *_MEMBERS])
 
 
 def __getattr__(name):
     # The flags of a search are read beside these, which need TensorFlow.
-    if name == "optimizer":
-        from tfwd.tuning import search_space
-
-        return search_space.optimizer
-    if name in __all__:
+    if name in _MEMBERS:
+        module, member = _MEMBERS[name]
+        return getattr(importlib.import_module(f"tfwd.tuning.{module}"), member)
+    if name in _MODULES:
         return importlib.import_module(f"tfwd.tuning.{name}")
     raise AttributeError(f"module 'tfwd.tuning' has no attribute {name!r}")
 

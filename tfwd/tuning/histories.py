@@ -1,4 +1,4 @@
-"""The objectives after each epoch of a search's runs, which pruning compares."""
+"""The objectives of a search's runs after each epoch, for pruning."""
 
 import math
 

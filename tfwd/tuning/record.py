@@ -84,7 +84,7 @@ class Record:
         )
 
     def tidy(self):
-        """Removes checkpoints and models of all trials, if they are not kept."""
+        """Removes checkpoints and models of all trials, unless kept."""
         if self._plan.search.keep_trials == "results":
             for trial_id in self._ended:
                 self._tidy(self._oracle.trials[trial_id])

@@ -9,6 +9,7 @@ from tfwd.tuning import estimate
 from tfwd.tuning import oracles
 from tfwd.tuning import plan as plan_lib
 from tfwd.tuning import record
+from tfwd.tuning import results
 from tfwd.tuning import runner
 from tfwd.tuning import search_folder
 from tfwd.tuning import stopped
@@ -17,6 +18,8 @@ from tfwd.tuning import worker
 
 # Of a round of Hyperband one trial in so many goes on.
 _FACTOR = 3
+# Trials of KerasTuner's own table.
+_SHOWN = 3
 
 
 def execute(flags, space):
@@ -83,7 +86,7 @@ def _tell(plan):
 
 
 def _searched(plan):
-    is_worker = worker.is_one()
+    is_worker = False
     path = search_folder.path_of(plan.flags)
     lock = None
     if not is_worker:
@@ -95,9 +98,19 @@ def _searched(plan):
         tuner = tuner_lib.Tuner(oracle, run, path)
         kept.begin(oracle, estimate.work(plan, oracle))
         tuner.search()
-        if is_worker:
-            return 0
-        return conclusion.conclude(plan, path, kept.rows(), tuner)
+        return 0 if is_worker else _concluded(plan, path, kept, tuner)
     finally:
         if lock is not None:
             lock.release()
+
+
+def _concluded(plan, path, kept, tuner):
+    """Trains the best cell again, and writes and prints what was found."""
+    rows = kept.rows()
+    best = results.best(rows, plan.objective)
+    tuner.results_summary(_SHOWN)
+    if best is not None:
+        settings = conclusion.write_flags(plan, best, path)
+        if plan.search.retrain:
+            tested = conclusion.retrain(plan, settings, path)
+    kept.tidy()

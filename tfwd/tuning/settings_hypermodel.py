@@ -114,9 +114,9 @@ class SettingsHyperModel(keras_tuner.HyperModel):
         row = logs.read(folder / "metrics.csv")[-1]
         result = {k: v for k, v in row.items() if v is not None}
         # KerasTuner saves the weights then.
-        keras.callbacks.CallbackList(
-            list(callbacks), model=model
-        ).on_epoch_end(int(row["epoch"]) - 1, logs=result)
+        keras.callbacks.CallbackList(list(callbacks), model=model).on_epoch_end(
+            int(row["epoch"]) - 1, logs=result
+        )
         return result
 
     def _in_folder(self, settings, callbacks):
