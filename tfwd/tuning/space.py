@@ -11,14 +11,12 @@ import dataclasses
 import itertools
 
 from tfwd.training import rules
-from tfwd.training import settings as settings_lib
 from tfwd.training import usage
 from tfwd.tuning import dimension
 from tfwd.tuning import linked
 from tfwd.tuning import links as links_lib
 from tfwd.tuning import searchable
-
-LARGEST_GRID = 100_000
+from tfwd.tuning import tuner_limits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,29 +112,23 @@ class Space:
     def _made(self, flags, values):
         """Returns a cell's `Settings` and the flags without effect in it."""
         # Needs TensorFlow, which the search's flags do not wait for.
-        from tfwd.training import optimizer
-        from tfwd.tuning import idle
+        from tfwd.tuning import cell
 
         found = {name: flags.values[name] for name in searchable.FIELDS}
         for name, value in self.values(flags, values).items():
             if name in found:
                 found[name] = value
-        without_effect = idle.flags(found)
-        for name in without_effect:
-            found[name] = searchable.FIELDS[name].default
         with _in_cell({name: values[name] for name in self.names}):
-            made = settings_lib.Settings(**found)
-            optimizer.check(made)
-        return made, without_effect
+            return cell.settings(found)
 
     def _distinct(self, flags, cells):
         """Returns the cells of different runs, after checking all."""
-        from tfwd.tuning import idle
+        from tfwd.tuning import cell
 
         found, everywhere = {}, set(searchable.FIELDS)
-        for cell in cells:
-            made, without_effect = self._made(flags, cell)
-            found.setdefault(made, cell)
+        for values in cells:
+            made, without_effect = self._made(flags, values)
+            found.setdefault(made, values)
             everywhere &= without_effect
         for name, field in searchable.FIELDS.items():
             value = flags.values[name]
@@ -144,7 +136,7 @@ class Space:
             if name in everywhere and (
                 is_ours or name in flags.given or value != field.default
             ):
-                idle.refuse(name, "(searched)" if is_ours else value)
+                cell.refuse_idle(name, "(searched)" if is_ours else value)
         return list(found.values())
 
 
@@ -186,34 +178,5 @@ def parse(search):
             rules.refuse("search", "must not name what is linked, too", text)
         found[name] = each
     linked.check_sources(links, found)
-    _check_tuner(search, found.values(), links)
+    tuner_limits.check(search, found.values(), links)
     return Space(tuple(found.values()), links)
-
-
-def _check_tuner(search, dimensions, links):
-    """Checks that the tuner can search it."""
-    if search.tuner == "grid":
-        _check_grid(search, dimensions)
-    rule = "must not be of epochs, which are the budget of --tuner=hyperband"
-    if search.tuner == "hyperband":
-        for text in search.search:
-            if text.startswith("epochs="):
-                rules.refuse("search", rule, text)
-        if "epochs" in links:
-            rules.refuse("link", rule, f"epochs={links['epochs']}")
-
-
-def _check_grid(search, dimensions):
-    count = 1
-    for each, text in zip(dimensions, search.search, strict=True):
-        if isinstance(each, dimension.Range) and each.count is None:
-            rules.refuse(
-                "search", "must end in :N, the points of --tuner=grid", text
-            )
-        count *= len(each.points())
-    if count > LARGEST_GRID:
-        rules.refuse(
-            "search",
-            f"must make a grid of at most {LARGEST_GRID} cells, not {count}",
-            search.search[-1],
-        )
