@@ -43,7 +43,7 @@ class DurableOracle(keras_tuner.Oracle):
     the trial's folder tells.
 
     A trial's outcome is taken from the files of its seeds, since the messages
-    between processes have numbers of 32 bits and no room for a reason;
+    between processes have scores of 32 bits and no room for a reason;
     `verdict` says what becomes of it. None is retried, and no number of
     failures ends the search.
 

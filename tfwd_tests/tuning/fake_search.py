@@ -1,5 +1,6 @@
 """Searches whose runs take milliseconds, in this process and in others."""
 
+import dataclasses
 import math
 import os
 import pathlib
@@ -100,7 +101,8 @@ def search(folder, kind="grid", seconds=0.0, environment=(), **kwargs):
 
 
 def process(folder, kind, seconds, environment, seeds):
-    """`search` for `processes.start`."""
+    """`search` for `processes.start`; says when it has been loaded."""
+    print("begun", flush=True)
     search(folder, kind, seconds, environment, seeds=seeds)
     return 0
 
@@ -119,7 +121,9 @@ def results(folder, kind="grid", **kwargs):
             trial.score,
             trial.message,
             [
-                outcome.read(one.trial_folder(trial_id), seed)
+                dataclasses.replace(
+                    outcome.read(one.trial_folder(trial_id), seed), seconds=0
+                )
                 for seed in one.seeds
             ],
         )
