@@ -56,6 +56,34 @@ def train(arguments, cluster=None, largest_file=None):
     return binary.main(arguments)
 
 
+def tune(arguments, environment):
+    """Runs the binary of the search; for `start`.
+
+    Args:
+        arguments: Its command line.
+        environment: Variables to set.
+    """
+    os.environ.update(environment)
+    from tfwd import tune as binary
+
+    return binary.main(arguments)
+
+
+def search_environments(names):
+    """The variables of the processes of a search, on a free port."""
+    with socket.socket() as each:
+        each.bind(("127.0.0.1", 0))
+        port = each.getsockname()[1]
+    return [
+        {
+            "KERASTUNER_TUNER_ID": name,
+            "KERASTUNER_ORACLE_IP": "127.0.0.1",
+            "KERASTUNER_ORACLE_PORT": str(port),
+        }
+        for name in names
+    ]
+
+
 def clusters(workers):
     """The TF_CONFIG of each of `workers` processes, on free ports."""
     with contextlib.ExitStack() as stack:
