@@ -37,7 +37,7 @@ ORDER = {
         "quiet",
     },
     "train": {"training"},
-    "tuning": {"extras", "kfac", "optimizers", "training"},
+    "tuning": {"durable", "extras", "kfac", "optimizers", "training"},
     "versions": set(),
 }
 

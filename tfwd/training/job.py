@@ -92,7 +92,7 @@ class Job:
         return inputs.distributed(self.strategy, self.local_batches(step))
 
 
-def prepare(settings, previous=None, source=None):
+def prepare(settings, previous=None, source=None, splits=None):
     """Checks the settings against data, devices and model, and builds.
 
     Args:
@@ -102,6 +102,7 @@ def prepare(settings, previous=None, source=None):
             rate.
         source: What `inputs.load` returned for the same data; by default it
             is loaded.
+        splits: Names of those that are evaluated; by default all.
 
     Returns:
         A `Job` at the newest checkpoint of its folder, or at step 0. The
@@ -125,15 +126,16 @@ def prepare(settings, previous=None, source=None):
         folder = output.choose(settings) if is_chief else _of_chief(settings)
     try:
         checkpoint.check_folder(folder.path)
-        return _in_folder(folder, settings, previous, source, is_chief)
+        return _in_folder(folder, settings, previous, source, splits, is_chief)
     except BaseException:
         folder.release()
         raise
 
 
-def _in_folder(folder, settings, previous, source, is_chief):
+def _in_folder(folder, settings, previous, source, splits, is_chief):
     if previous is not None:
         strategy, source = previous.strategy, previous.source
+        splits = tuple(previous.evaluation)
     else:
         settings = _completed(settings, folder)
         # Workers that never come are waited for here.
@@ -167,7 +169,7 @@ def _in_folder(folder, settings, previous, source, is_chief):
     loop = build.make_loop(
         settings, strategy, source, built.model, built.optimizer
     )
-    evaluation = inputs.evaluation_splits(settings, source, strategy)
+    evaluation = inputs.evaluation_splits(settings, source, strategy, splits)
     diagnostics = None
     if settings.diagnostics:
         diagnostics = diagnostics_lib.Diagnostics(

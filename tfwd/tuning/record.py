@@ -5,6 +5,7 @@ import sys
 import time
 
 from tfwd.tuning import estimate
+from tfwd.tuning import hparams_record
 from tfwd.tuning import results
 from tfwd.tuning import standing
 from tfwd.tuning import table
@@ -46,6 +47,8 @@ class Record:
         for trial_id in oracle.end_order:
             self._take(oracle.trials[trial_id])
         self._begin = time.monotonic()
+        if self._plan.flags.values["tensorboard"]:
+            hparams_record.begin(self._plan, self._folder)
 
     def epoch(self, settings, epochs):
         """Counts an epoch of a run of this process.
@@ -69,6 +72,11 @@ class Record:
             self._done += steps
         rows = self.rows()
         table.write(self._folder / "trials.csv", self._plan.names, rows)
+        if self._plan.flags.values["tensorboard"]:
+            values, runs = self._ended[trial.trial_id]
+            hparams_record.ended(
+                self._plan, self._folder, trial.trial_id, values, dict(runs)
+            )
         keeps_all = self._plan.search.keep_trials == "all"
         # A promoted trial goes on from there.
         if not keeps_all and self._plan.search.tuner != "hyperband":

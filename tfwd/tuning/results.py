@@ -66,6 +66,18 @@ def cells(rows):
     return [_cell(trial, tuple(of)) for trial, of in found.items()]
 
 
+def status_of(row):
+    """Returns the status of a run, "diverged" if its objective is not finite.
+
+    Args:
+        row: Of trials.csv.
+    """
+    is_finite = row["objective"] is not None and math.isfinite(row["objective"])
+    if row["status"] == trials.COMPLETED and not is_finite:
+        return trials.DIVERGED
+    return row["status"]
+
+
 def best(rows, objective, seeds=None):
     """Returns the best `Cell`, None if there is none.
 
@@ -94,15 +106,8 @@ def _cell(trial, rows):
 
 
 def _status(rows):
-    found = [_status_of(row) for row in rows]
+    found = [status_of(row) for row in rows]
     if trials.DIVERGED in found:
         return trials.DIVERGED
     others = [status for status in found if status != trials.COMPLETED]
     return others[0] if others else trials.COMPLETED
-
-
-def _status_of(row):
-    is_finite = row["objective"] is not None and math.isfinite(row["objective"])
-    if row["status"] == trials.COMPLETED and not is_finite:
-        return trials.DIVERGED
-    return row["status"]

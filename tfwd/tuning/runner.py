@@ -63,7 +63,10 @@ class Runner:
             return done < last and reason is None
 
         ended = training_run.train(
-            settings, self._plan.sources.of(settings), goes_on
+            settings,
+            self._plan.sources.of(settings),
+            self._plan.evaluated,
+            goes_on,
         )
         if reason is not None:
             ended = outcome.PRUNED, reason

@@ -3,13 +3,14 @@
 import keras_tuner
 
 from tfwd.training import command
+from tfwd.training import rules
 from tfwd.training import usage
 from tfwd.tuning import conclusion
 from tfwd.tuning import estimate
 from tfwd.tuning import oracles
 from tfwd.tuning import plan as plan_lib
 from tfwd.tuning import record
-from tfwd.tuning import results
+from tfwd.tuning import roles
 from tfwd.tuning import runner
 from tfwd.tuning import search_folder
 from tfwd.tuning import stopped
@@ -86,10 +87,12 @@ def _tell(plan):
 
 
 def _searched(plan):
-    is_worker = False
+    role = roles.of_environment()
+    if role != roles.SINGLE and plan.flags.values["output_dir"] is None:
+        rules.refuse("output_dir", "is needed by a chief and its workers", None)
     path = search_folder.path_of(plan.flags)
     lock = None
-    if not is_worker:
+    if role != roles.WORKER:
         lock = search_folder.claim(path, plan.flags)
     try:
         kept = record.Record(plan, path)
@@ -98,19 +101,11 @@ def _searched(plan):
         tuner = tuner_lib.Tuner(oracle, run, path)
         kept.begin(oracle, estimate.work(plan, oracle))
         tuner.search()
-        return 0 if is_worker else _concluded(plan, path, kept, tuner)
+        if role == roles.WORKER:
+            return 0
+        kept.tidy()
+        tuner.results_summary(_SHOWN)
+        return conclusion.conclude(plan, path, kept.rows(), len(oracle.trials))
     finally:
         if lock is not None:
             lock.release()
-
-
-def _concluded(plan, path, kept, tuner):
-    """Trains the best cell again, and writes and prints what was found."""
-    rows = kept.rows()
-    best = results.best(rows, plan.objective)
-    tuner.results_summary(_SHOWN)
-    if best is not None:
-        settings = conclusion.write_flags(plan, best, path)
-        if plan.search.retrain:
-            tested = conclusion.retrain(plan, settings, path)
-    kept.tidy()

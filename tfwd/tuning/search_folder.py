@@ -98,6 +98,10 @@ def check(path, flags):
                 rules.refuse(
                     "output_dir", f"must be of no other run, with {name}", path
                 )
+        if flags.values["resume"] == "must":
+            rules.refuse(
+                "resume", f"needs a search to go on with in {path}", "must"
+            )
         return
     if flags.values["resume"] == "never":
         rules.refuse(

@@ -101,7 +101,7 @@ class SettingsHyperModel(keras_tuner.HyperModel):
         status, reason = training_run.train(
             settings,
             self._sources.of(settings),
-            lambda done: epochs is None or done < epochs,
+            goes_on=lambda done: epochs is None or done < epochs,
         )
         if status != outcome.COMPLETED:
             raise keras_tuner.errors.FailedTrialError(f"{status}: {reason}")

@@ -22,7 +22,7 @@ class BusyError(Exception):
     """Another process trains in the folder of the run."""
 
 
-def train(settings, source=None, goes_on=lambda epochs: True):
+def train(settings, source=None, splits=None, goes_on=lambda epochs: True):
     """Trains a run, or goes on with it, and tells how it ended.
 
     What the binary would print goes to OUTPUT_DIR.log.
@@ -30,6 +30,7 @@ def train(settings, source=None, goes_on=lambda epochs: True):
     Args:
         settings: `Settings` with an `output_dir`.
         source: The data set; by default it is loaded.
+        splits: Those that the run is evaluated on; by default all.
         goes_on: As of `tfwd.training.run.train`.
 
     Returns:
@@ -53,7 +54,7 @@ def train(settings, source=None, goes_on=lambda epochs: True):
                 usage.refusals(),
                 inputs.named_damage(lambda: inputs.load(settings)),
             ):
-                job = job_lib.prepare(settings, source=source)
+                job = job_lib.prepare(settings, source=source, splits=splits)
                 code = run_lib.train(job, goes_on)
         except loop.NonFiniteError as error:
             return outcome.DIVERGED, _line(error.__cause__ or error)
