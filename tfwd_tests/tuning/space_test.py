@@ -111,6 +111,12 @@ def test_flag_without_effect_in_a_cell_has_its_default_there():
     assert [cell["damping"] for cell in found[:3]] == [1e-3] * 3
 
 
+def test_flag_that_was_given_needs_one_cell_alone_to_have_an_effect():
+    for names in ("kfac,adam", "adam,kfac"):
+        one = space(f"optimizer=choice:{names}")
+        assert len(one.cells(command_lines.flags(damping=1e-2))) == 2
+
+
 def test_free_values_with_the_same_result_are_one_cell():
     one = space("c=choice:1,1.1", link=["epochs=c * bptt"])
     assert len(one.cells()) == 2
