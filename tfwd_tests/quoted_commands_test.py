@@ -27,6 +27,8 @@ from tfwd.data import preparation
 from tfwd.data import sources
 from tfwd.diagnostics import table
 from tfwd.training import flagfile
+from tfwd.training import settings as settings_lib
+from tfwd.tuning import flags as flags_lib
 from tfwd_tests import launching
 from tfwd_tests import quoted_commands
 from tfwd_tests.data import published
@@ -355,10 +357,16 @@ def run_workers(arguments, folder):
 
 @pytest.mark.parametrize("command", OF_CONFIGS)
 def test_command_of_a_config_is_its_own_and_has_valid_flags(command):
-    assert command.split()[:3] == ["python", "-m", "tfwd.train"]
-    arguments = shlex.split(command)[3:]
-    assert arguments[0] == f"--flagfile={OF_CONFIGS[command]}"
-    read_flags(arguments)
+    file = OF_CONFIGS[command]
+    is_search = file.startswith("configs/search/")
+    program = "launch/tune.sh" if is_search else "python -m tfwd.train"
+    assert command.startswith(f"{program} --flagfile={file}")
+    arguments = shlex.split(command.removeprefix(program))
+    if is_search:
+        kinds = settings_lib.Settings, flags_lib.Search
+        assert flagfile.read(arguments, *kinds).of(flags_lib.Search).search
+    else:
+        read_flags(arguments)
 
 
 TEXT = """

@@ -32,9 +32,11 @@ class Epochs:
         writers: `writers.Writers`.
         stop: A `signals.StopRequest`.
         watchdog: A `watchdog.Watchdog`.
+        goes_on: A function of the number of finished epochs that says, before
+            each epoch, whether it is to be trained.
     """
 
-    def __init__(self, job, writers, stop, watchdog):
+    def __init__(self, job, writers, stop, watchdog, goes_on):
         self.job = job
         self.loop = job.loop
         self.progress = job.progress
@@ -44,6 +46,7 @@ class Epochs:
         self._pace = pace.Pace()
         self._stop = stop
         self._watchdog = watchdog
+        self._goes_on = goes_on
         self._agreement = agreement.Agreement(job.strategy)
         self._every = checkpoint.Every(
             job.settings.checkpoint_every,
@@ -71,7 +74,12 @@ class Epochs:
             # The checkpoint may be all that was written of the last epoch.
             self._write_models()
         iterator = iter(self.job.batches(progress.step))
-        while progress.epoch < self.job.settings.epochs and not self.stopped:
+        while (
+            progress.epoch < self.job.settings.epochs
+            and not self.stopped
+            # A resumed epoch was begun already.
+            and (progress.step_in_epoch or self._goes_on(progress.epoch))
+        ):
             if self.job.is_chief:
                 print(
                     f"Epoch {progress.epoch + 1}/{self.job.settings.epochs}",

@@ -11,11 +11,12 @@ _WIDTH = 80
 _KINDS = {int: "a whole number", float: "a number", str: "a text"}
 
 
-def text(kind):
-    """Returns the help of a dataclass's flags.
+def text(*kinds):
+    """Returns the help of the flags of dataclasses.
 
     Args:
-        kind: The dataclass; a field whose metadata hold a `group` begins one.
+        *kinds: The dataclasses; a field whose metadata hold a `group` begins
+            one.
 
     Returns:
         Lines of text.
@@ -25,7 +26,7 @@ def text(kind):
         "--flagfile=FILE reads them from a file, one a line; those given "
         "directly win.",
     ]
-    for field in dataclasses.fields(kind):
+    for field in (each for kind in kinds for each in dataclasses.fields(kind)):
         if "group" in field.metadata:
             lines += ["", f"{field.metadata['group']}:"]
         lines += _lines(field)

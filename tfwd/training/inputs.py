@@ -125,8 +125,11 @@ def training_batches(settings, source, strategy, step):
     )
 
 
-def evaluation_splits(settings, source, strategy):
-    """{"train" | "validation" | "test": `Evaluation`}, without augmentation."""
+def evaluation_splits(settings, source, strategy, splits=None):
+    """{"train" | "validation" | "test": `Evaluation`}, without augmentation.
+
+    Of the named `splits` that there are; by default of all.
+    """
     # The streams of a text are rows of the carried state.
     size = (
         settings.batch_size
@@ -149,6 +152,7 @@ def evaluation_splits(settings, source, strategy):
             data.evaluation_steps(source, split, size),
         )
         for split in source.split_names
+        if splits is None or split in splits
     }
 
 

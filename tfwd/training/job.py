@@ -12,7 +12,7 @@ from tfwd.training import choices
 from tfwd.training import cluster
 from tfwd.training import diagnostics as diagnostics_lib
 from tfwd.training import effects
-from tfwd.training import flagfile
+from tfwd.training import flag_lines
 from tfwd.training import initial_weights
 from tfwd.training import inputs
 from tfwd.training import interventions as interventions_lib
@@ -92,7 +92,7 @@ class Job:
         return inputs.distributed(self.strategy, self.local_batches(step))
 
 
-def prepare(settings, previous=None):
+def prepare(settings, previous=None, source=None, splits=None):
     """Checks the settings against data, devices and model, and builds.
 
     Args:
@@ -100,6 +100,9 @@ def prepare(settings, previous=None):
         previous: The `Job` of this process whose loss stopped being finite:
             this one goes on from its last checkpoint with half the learning
             rate.
+        source: What `inputs.load` returned for the same data; by default it
+            is loaded.
+        splits: Names of those that are evaluated; by default all.
 
     Returns:
         A `Job` at the newest checkpoint of its folder, or at step 0. The
@@ -123,15 +126,16 @@ def prepare(settings, previous=None):
         folder = output.choose(settings) if is_chief else _of_chief(settings)
     try:
         checkpoint.check_folder(folder.path)
-        return _in_folder(folder, settings, previous, is_chief)
+        return _in_folder(folder, settings, previous, source, splits, is_chief)
     except BaseException:
         folder.release()
         raise
 
 
-def _in_folder(folder, settings, previous, is_chief):
+def _in_folder(folder, settings, previous, source, splits, is_chief):
     if previous is not None:
-        strategy = previous.strategy
+        strategy, source = previous.strategy, previous.source
+        splits = tuple(previous.evaluation)
     else:
         settings = _completed(settings, folder)
         # Workers that never come are waited for here.
@@ -139,7 +143,8 @@ def _in_folder(folder, settings, previous, is_chief):
             strategy = strategy_lib.create(settings)
     _seed(settings)
     _check_replicas(settings, strategy)
-    source = inputs.load(settings)
+    if source is None:
+        source = inputs.load(settings)
     strategy_lib.check_batches(
         strategy,
         settings.batch_size,
@@ -164,7 +169,7 @@ def _in_folder(folder, settings, previous, is_chief):
     loop = build.make_loop(
         settings, strategy, source, built.model, built.optimizer
     )
-    evaluation = inputs.evaluation_splits(settings, source, strategy)
+    evaluation = inputs.evaluation_splits(settings, source, strategy, splits)
     diagnostics = None
     if settings.diagnostics:
         diagnostics = diagnostics_lib.Diagnostics(
@@ -302,7 +307,7 @@ def _completed(settings, folder):
     if not folder.is_begun:
         return settings
     text = (folder.path / output.FLAGS).read_text(encoding="utf-8")
-    return flagfile.completed(settings, text.splitlines())
+    return flag_lines.completed(settings, text.splitlines())
 
 
 def _check_replicas(settings, strategy):

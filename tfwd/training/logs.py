@@ -206,13 +206,13 @@ def as_json(value):
     return json.dumps(value, indent=2) + "\n"
 
 
-def table(rows, weight_norm):
+def table(rows, weight_norm=None):
     """The final table: one line per split, then the norm of the weights.
 
     Args:
         rows: {split name: {"loss": ..., "accuracy": ..., ...}}, each with the
             same measures.
-        weight_norm: 2-norm of all trainable variables.
+        weight_norm: 2-norm of all trainable variables, None to leave it out.
 
     Returns:
         Text of a few lines.
@@ -224,7 +224,9 @@ def table(rows, weight_norm):
         + "".join(f"{value:{_width(name)}.4f}" for name, value in row.items())
         for split, row in rows.items()
     ]
-    return "\n".join([*lines, f"{'weight norm':12}{weight_norm:10.4f}"])
+    if weight_norm is not None:
+        lines.append(f"{'weight norm':12}{weight_norm:10.4f}")
+    return "\n".join(lines)
 
 
 def _width(name):

@@ -112,6 +112,16 @@ def check(settings):
         )
 
 
+def not_taken(name):
+    """Returns the names of the flags that an optimizer has no argument for.
+
+    Args:
+        name: Key of `OPTIMIZERS`.
+    """
+    others = {*_HYPERPARAMETERS} - {*OPTIMIZERS[name].hyperparameters}
+    return others if name == "kfac" else {*others, "cold_start"}
+
+
 def decay_factor(cls, mode=None):
     """Returns how many times the λ of mode "stable" that of a mode is.
 

@@ -8,7 +8,7 @@ import pathlib
 import zipfile
 
 from tfwd import durable
-from tfwd.training import flagfile
+from tfwd.training import flag_lines
 from tfwd.training import lock as lock_lib
 from tfwd.training import paths
 from tfwd.training import rules
@@ -118,7 +118,7 @@ def of_this_run(path, settings):
     """
     if not (path / FLAGS).exists():
         return Folder(path)
-    is_extended = bool(flagfile.differences(settings, _flags(path)))
+    is_extended = bool(flag_lines.differences(settings, _flags(path)))
     return Folder(path, True, not is_extended and _is_whole(path), is_extended)
 
 
@@ -191,7 +191,7 @@ def _extended(folder, settings):
 
 
 def _write_flags(path, settings):
-    text = "\n".join(flagfile.lines(settings)) + "\n"
+    text = "\n".join(flag_lines.lines(settings)) + "\n"
     durable.write_text(path / FLAGS, text)
 
 
@@ -270,7 +270,7 @@ def _flags(path):
 
 
 def _check_same(settings, path):
-    differences = flagfile.differences(settings, _flags(path))
+    differences = flag_lines.differences(settings, _flags(path))
     if differences and not _only_extends(settings, differences):
         text = "; ".join(
             f"--{name}={there}, not --{name}={here}"
@@ -279,8 +279,8 @@ def _check_same(settings, path):
         rules.refuse(
             "output_dir",
             f"must be a new folder; it holds a run with {text}. When a run is "
-            f"resumed, these may change: {', '.join(flagfile.MAY_DIFFER)}; and "
-            "epochs may grow where no schedule is cosine",
+            f"resumed, these may change: {', '.join(flag_lines.MAY_DIFFER)}; "
+            "and epochs may grow where no schedule is cosine",
             path,
         )
     if settings.resume == "never":

@@ -37,7 +37,7 @@ def check_fields(settings):
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if value is not None:
-            _check(field, kind_of(field), value)
+            check_value(field, value)
 
 
 def kind_of(field):
@@ -52,7 +52,13 @@ def refuse(name, rule, value):
     raise usage.UsageError(f"`--{name}` {rule}. Received: --{name}={value}")
 
 
-def _check(field, kind, value):
+def check_value(field, value):
+    """Checks a value by a field's type and its metadata.
+
+    Raises:
+        ValueError: One line: the flag, the rule and the value.
+    """
+    kind = kind_of(field)
     element = typing.get_args(kind)[0] if typing.get_args(kind) else None
     values = value if element else (value,)
     for one in values:

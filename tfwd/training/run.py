@@ -22,11 +22,13 @@ from tfwd.training import writers as writers_lib
 _MOST_RESTORES = 3
 
 
-def train(job):
+def train(job, goes_on=lambda epochs: True):
     """Trains a prepared job and writes its folder.
 
     Args:
         job: A `Job`.
+        goes_on: A function of the number of finished epochs, asked before each
+            epoch; false ends the call there, the run being at a checkpoint.
 
     Returns:
         Exit code: 0, or 128 + the number of the signal that stopped the run,
@@ -38,12 +40,12 @@ def train(job):
         CheckpointWriteError: A checkpoint could not be written.
     """
     try:
-        return _train(job)
+        return _train(job, goes_on)
     finally:
         job.folder.release()
 
 
-def _train(job):
+def _train(job, goes_on):
     settings = job.settings
     if job.folder.is_complete:
         print(f"{job.folder.path} is complete: nothing is left to train")
@@ -56,12 +58,12 @@ def _train(job):
     ):
         while True:
             try:
-                epochs = _train_once(job, stop, watchdog)
+                epochs = _train_once(job, stop, watchdog, goes_on)
                 break
             except loop_lib.NonFiniteError as error:
                 restores = job.progress.restores + 1
                 if settings.on_nan == "stop" or restores > _MOST_RESTORES:
-                    raise _with_last_state(job, error) from None
+                    raise _with_last_state(job, error) from error
                 job = job_lib.prepare(settings, job)
                 print(
                     f"{error}. Going on from the checkpoint of step "
@@ -74,6 +76,8 @@ def _train(job):
                 "the same command goes on from there"
             )
             return stop.exit_code
+        if job.progress.epoch < settings.epochs:
+            return 0
         _finish(job, watchdog)
     return 0
 
@@ -85,11 +89,11 @@ def evaluate(loop, evaluation, task):
     print(logs.table(rows, measures.weight_norm(variables)))
 
 
-def _train_once(job, stop, watchdog):
+def _train_once(job, stop, watchdog, goes_on):
     if job.is_chief:
         _describe(job)
     with writers_lib.opened(job) as writers:
-        epochs = epochs_lib.Epochs(job, writers, stop, watchdog)
+        epochs = epochs_lib.Epochs(job, writers, stop, watchdog, goes_on)
         try:
             epochs.run()
         finally:

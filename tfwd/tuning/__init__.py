@@ -1,19 +1,35 @@
 """Hyperparameters of this library, for searches with KerasTuner.
 
 `optimizer(hp)` is for a model-building function of one's own, on every backend
-that KerasTuner runs on. `links.resolve` makes the values of a search that
-follow from others, and `maps.findings` tells what a map of two of them shows.
+that KerasTuner runs on. `hypermodel(settings, space)` makes runs of the
+training binary the models of a search. `links.resolve` makes the values of a
+search that follow from others, and `maps.findings` tells what a map of two of
+them shows.
 """
+
+import importlib
 
 from tfwd import extras
 
 extras.require("tfwd.tuning", "tune", "keras_tuner", *extras.MODULES["train"])
 
-from tfwd.tuning import coordinates  # noqa: E402
-from tfwd.tuning import grid  # noqa: E402
-from tfwd.tuning import links  # noqa: E402
-from tfwd.tuning import maps  # noqa: E402
-from tfwd.tuning import trials  # noqa: E402
-from tfwd.tuning.search_space import optimizer  # noqa: E402
+_MODULES = ("coordinates", "grid", "links", "maps", "trials")
+_MEMBERS = {
+    "hypermodel": ("settings_hypermodel", "SettingsHyperModel"),
+    "optimizer": ("search_space", "optimizer"),
+}
+__all__ = sorted([*_MODULES, *_MEMBERS])
 
-__all__ = ["coordinates", "grid", "links", "maps", "optimizer", "trials"]
+
+def __getattr__(name):
+    # The flags of a search are read beside these, which need TensorFlow.
+    if name in _MEMBERS:
+        module, member = _MEMBERS[name]
+        return getattr(importlib.import_module(f"tfwd.tuning.{module}"), member)
+    if name in _MODULES:
+        return importlib.import_module(f"tfwd.tuning.{name}")
+    raise AttributeError(f"module 'tfwd.tuning' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

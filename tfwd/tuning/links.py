@@ -19,8 +19,9 @@ import math
 import numbers
 import re
 
-from tfwd.optimizers import arguments
+from tfwd.training import rules
 
+_LONGEST = 200
 _OPERAND = r"\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|[^\W\d][\w/]*"
 _PAIR = re.compile(rf"\s*({_OPERAND})\s+([*/])\s+({_OPERAND})\s*", re.ASCII)
 _SHARES = re.compile(r"\s*\d*\.?\d+E(\s*,\s*\d*\.?\d+E)*\s*", re.ASCII)
@@ -55,7 +56,7 @@ class Pair:
             result = math.inf
         else:
             result = left * right if self.sign == "*" else left / right
-        return arguments.check_positive(name, result)
+        return _positive(name, result)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,14 +100,11 @@ def parse(name, text):
         if _SHARES.fullmatch(text):
             shares = (float(each.strip()[:-1]) for each in text.split(","))
             return Shares(
-                tuple(
-                    arguments.check_interval(name, each, 0, 1, open_low=True)
-                    for each in shares
-                )
+                tuple(_positive(name, each, at_most=1.0) for each in shares)
             )
     raise ValueError(
         f"`{name}` must be a link such as `0.1 / epochs`, `1000 * stable` or "
-        f"`0.4E,0.8E`. Received: {name}={arguments.shown(text)}"
+        f"`0.4E,0.8E`. Received: {name}={_shown(text)}"
     )
 
 
@@ -128,7 +126,7 @@ def resolve(links, values, whole=("epochs",)):
         if name in values:
             raise ValueError(
                 f"`{name}` must be a value or a link, not both. "
-                f"Received: {name}={arguments.shown(links[name])}"
+                f"Received: {name}={_shown(links[name])}"
             )
     found = dict(values)
     while waiting := [name for name in parsed if name not in found]:
@@ -149,8 +147,26 @@ def resolve(links, values, whole=("epochs",)):
 
 def _operand(name, text):
     if text[0].isdigit() or text[0] == ".":
-        return arguments.check_positive(name, float(text))
+        return _positive(name, float(text))
     return text
+
+
+# Not `optimizers.arguments`, which needs Keras: links are read beside flags.
+def _positive(name, number, at_most=math.inf):
+    """Returns a number of (0, at_most] that float32 holds."""
+    is_inside = 0 < number <= at_most and rules.fits_float32(number)
+    if not is_inside:
+        right = "]" if at_most < math.inf else ")"
+        raise ValueError(
+            f"`{name}` must be in (0, {at_most:g}{right} and within float32. "
+            f"Received: {name}={number}"
+        )
+    return float(number)
+
+
+def _shown(value):
+    text = " ".join(str(value).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _check_number(source, value, name):
@@ -158,7 +174,7 @@ def _check_number(source, value, name):
     if not is_number:
         raise ValueError(
             f"`{source}` must be a number, as {name} is linked to it. "
-            f"Received: {source}={arguments.shown(value)}"
+            f"Received: {source}={_shown(value)}"
         )
 
 
@@ -170,5 +186,5 @@ def _unresolved(name, links, parsed, found):
         rule = "must not be linked to itself, nor to what waits for it"
     return (
         f"`{name}` {rule}, not to {', '.join(missing)}. "
-        f"Received: {name}={arguments.shown(links[name])}"
+        f"Received: {name}={_shown(links[name])}"
     )

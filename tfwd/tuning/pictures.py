@@ -1,41 +1,47 @@
-"""The picture of a search: a map of two numbers, or lines of one."""
+"""The picture of a search, if its values make one."""
+
+import warnings
 
 from tfwd import durable
 from tfwd.tuning import panels
-from tfwd.tuning import results
 
-NAMES = ("heatmap.png", "line.png")
+HEATMAP = "heatmap.png"
+LINE = "line.png"
 
 
-def draw(rows, names, objective, title, folder, best=None):
-    """Draws heatmap.png or line.png, whichever fits what was searched.
+def draw(cells, names, objective, title, folder, best):
+    """Draws heatmap.png of two numbers that vary, or line.png of one.
+
+    A picture that fails never stops a search.
 
     Args:
-        rows: Those of trials.csv.
-        names: The searched names, the slowest first.
-        objective: An `objective.Objective`.
-        title: Title of the picture.
-        folder: The `pathlib.Path` to write to.
+        cells: Of `results.cells`.
+        names: The searched names.
+        objective: The `objective.Objective`.
+        title: Of the picture.
+        folder: The `pathlib.Path` of the search.
         best: The chosen `results.Cell`, None for none.
 
     Returns:
-        The name of the file; None where `panels.layout` has no picture.
-
-    Raises:
-        durable.WriteError: The file could not be written.
+        The name of the picture, None without one.
     """
-    cells = results.cells(rows)
     try:
         layout = panels.layout(cells, names)
     except ValueError:
         return None
-    # matplotlib takes a second.
-    from tfwd.tuning import heatmap
-    from tfwd.tuning import lines
+    try:
+        # Slow to import, and of no use before.
+        if layout.y is None:
+            from tfwd.tuning import lines as kind
+        else:
+            from tfwd.tuning import heatmap as kind
 
-    name, module = ("heatmap.png", heatmap) if layout.y else ("line.png", lines)
-    durable.replace(
-        folder / name,
-        lambda path: module.draw(cells, layout, objective, title, path, best),
-    )
+        name = LINE if layout.y is None else HEATMAP
+        durable.replace(
+            folder / name,
+            lambda path: kind.draw(cells, layout, objective, title, path, best),
+        )
+    except Exception as error:
+        warnings.warn(f"A picture is missing ({error})", stacklevel=2)
+        return None
     return name

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from tfwd.training import flag_lines
 from tfwd.training import flagfile
 from tfwd.training import settings as settings_lib
 
@@ -42,7 +43,7 @@ def test_every_field_is_a_flag_with_help(capsys):
 def test_lines_replay_the_settings_exactly(tmp_path):
     settings = flagfile.parse(EVERYTHING)
     path = tmp_path / "flags.txt"
-    path.write_text("\n".join(flagfile.lines(settings)))
+    path.write_text("\n".join(flag_lines.lines(settings)))
     assert flagfile.parse([f"--flagfile={path}"]) == settings
     assert settings.exclude_from_weight_decay == ("@bias", "logits/.*, #x")
     assert settings.decay_epochs == (3, 5)
@@ -55,9 +56,9 @@ def test_lines_leave_out_the_folder_and_make_paths_absolute(tmp_path):
     settings = settings_lib.Settings(
         output_dir="a", data_dir="b", dataset="mnist"
     )
-    names = [line.partition("=")[0] for line in flagfile.lines(settings)]
+    names = [line.partition("=")[0] for line in flag_lines.lines(settings)]
     assert "--output_dir" not in names
-    (line,) = [x for x in flagfile.lines(settings) if "data_dir" in x]
+    (line,) = [x for x in flag_lines.lines(settings) if "data_dir" in x]
     assert line.startswith("--data_dir=/") and line.endswith("/b")
 
 
@@ -111,15 +112,15 @@ def test_unreadable_flags_are_one_line(arguments, names):
 
 def test_differences_name_each_flag_with_both_values():
     settings = flagfile.parse(EVERYTHING)
-    lines = flagfile.lines(settings)
-    assert flagfile.differences(settings, lines) == []
+    lines = flag_lines.lines(settings)
+    assert flag_lines.differences(settings, lines) == []
     other = dataclasses.replace(
         settings,
         ema_momentum=None,
         epochs=3,
         exclude_from_weight_decay=("@bias",),
     )
-    assert flagfile.differences(other, lines) == [
+    assert flag_lines.differences(other, lines) == [
         ("epochs", "30", "3"),
         ("exclude_from_weight_decay", "@bias,logits/.*, #x", "@bias"),
         ("ema_momentum", "0.999", "<unset>"),
@@ -128,11 +129,11 @@ def test_differences_name_each_flag_with_both_values():
 
 def test_flag_that_is_not_there_has_its_default():
     settings = flagfile.parse(EVERYTHING)
-    lines = flagfile.lines(settings)
+    lines = flag_lines.lines(settings)
     lines.remove("--decay_scope=all")
-    assert flagfile.differences(settings, lines) == []
+    assert flag_lines.differences(settings, lines) == []
     other = dataclasses.replace(settings, decay_scope="final")
-    assert flagfile.differences(other, lines) == [
+    assert flag_lines.differences(other, lines) == [
         ("decay_scope", "all", "final")
     ]
 
@@ -153,33 +154,33 @@ def test_how_a_run_is_carried_out_makes_no_other_run_of_it():
         diagnostics=("jacobian",),
         diagnostics_every=2,
     )
-    assert flagfile.differences(moved, flagfile.lines(settings)) == []
+    assert flag_lines.differences(moved, flag_lines.lines(settings)) == []
 
 
 def test_flags_txt_of_an_earlier_version_counts_without_its_idle_flags():
     settings = flagfile.parse(["--optimizer=adamw", "--weight_decay=5e-4"])
     # Every flag stood there, with or without effect.
-    lines = [*flagfile.lines(settings), "--bptt=7", "--decay_epochs=80,160"]
+    lines = [*flag_lines.lines(settings), "--bptt=7", "--decay_epochs=80,160"]
     lines += ["--diagnostics_every=1", "--final_fraction=0.5"]
-    assert flagfile.differences(settings, lines) == []
+    assert flag_lines.differences(settings, lines) == []
     text = dataclasses.replace(
         settings, dataset="ptb", model="lstm", bptt=8, hidden_units=4
     )
-    assert ("bptt", "7", "8") in flagfile.differences(text, lines)
+    assert ("bptt", "7", "8") in flag_lines.differences(text, lines)
 
 
 def test_run_that_is_gone_on_with_keeps_its_weight_decay():
     # 5e-4 was the default of every optimizer.
     lines = ["--optimizer=adamw", "--weight_decay=0.0005"]
     settings = flagfile.parse(["--optimizer=adamw"])
-    assert flagfile.differences(settings, lines) == []
-    assert flagfile.completed(settings, lines).weight_decay == 5e-4
+    assert flag_lines.differences(settings, lines) == []
+    assert flag_lines.completed(settings, lines).weight_decay == 5e-4
     given = flagfile.parse(["--optimizer=adamw", "--weight_decay=0.5"])
-    assert flagfile.completed(given, lines) is given
+    assert flag_lines.completed(given, lines) is given
     expected = [("weight_decay", "0.0005", "0.5")]
-    assert flagfile.differences(given, lines) == expected
+    assert flag_lines.differences(given, lines) == expected
     # A flags.txt without the flag counts as the default of its time.
-    assert flagfile.differences(given, lines[:1]) == expected
+    assert flag_lines.differences(given, lines[:1]) == expected
 
 
 def test_recorded_flags_without_effect_are_passed_over(tmp_path):

@@ -5,7 +5,7 @@ import dataclasses
 import keras
 import pytest
 
-from tfwd.training import flagfile
+from tfwd.training import flag_lines
 from tfwd.training import optimizer as optimizer_lib
 from tfwd.training import settings as settings_lib
 from tfwd_tests.training import published
@@ -170,7 +170,7 @@ def test_weight_decay_has_a_default_per_optimizer(optimizer, mode, decay):
     )
     plan = optimizer_lib.plan(settings, 10)
     assert plan.weight_decay == decay
-    assert f"--weight_decay={decay}" in flagfile.lines(settings)
+    assert f"--weight_decay={decay}" in flag_lines.lines(settings)
     given = dataclasses.replace(settings, weight_decay=0.125)
     assert optimizer_lib.plan(given, 10).weight_decay == 0.125
 

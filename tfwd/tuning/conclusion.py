@@ -1,0 +1,156 @@
+"""The end of a search: the best cell, trained again and tested, the report."""
+
+import dataclasses
+
+from tfwd import durable
+from tfwd.training import command
+from tfwd.training import flag_lines
+from tfwd.training import logs
+from tfwd.training import optimizer as optimizer_lib
+from tfwd.tuning import outcome
+from tfwd.tuning import pictures
+from tfwd.tuning import report
+from tfwd.tuning import results
+from tfwd.tuning import search_folder
+from tfwd.tuning import training_run
+
+FLAGS = "best.flags"
+REPORT = "report.md"
+FOLDER = "best"
+_SPLITS = ("validation", "test")
+
+
+def conclude(plan, folder, rows, trials):
+    """Trains the best cell again, and writes and prints what was found.
+
+    Args:
+        plan: A `plan.Plan`.
+        folder: The `pathlib.Path` of the search.
+        rows: Those of trials.csv.
+        trials: How many trials there were.
+
+    Returns:
+        The exit code: 0, or 2 after one line where no trial was completed.
+
+    Raises:
+        Stopped: A signal asked the process to end.
+        OSError: A disk fails.
+    """
+    best = results.best(rows, plan.objective, len(plan.seeds))
+    tested = None
+    if best is not None:
+        settings = write_flags(plan, best, folder)
+        if plan.search.retrain:
+            tested = retrain(plan, settings, folder)
+    title = f"{plan.example.model} on {plan.example.dataset}"
+    if "optimizer" not in plan.names:
+        title += f", {plan.example.optimizer}"
+    names = plan.space.names
+    text = report.text(
+        report.Search(
+            title=title,
+            flags=tuple(search_folder.lines(plan.flags)),
+            names=names,
+            objective=plan.objective,
+            select_on=plan.search.select_on,
+            cells=trials,
+            seeds=len(plan.seeds),
+        ),
+        rows,
+        replay=f"./launch/train.sh --flagfile={folder / FLAGS}",
+        picture=pictures.draw(
+            results.cells(rows), names, plan.objective, title, folder, best
+        ),
+        retrained=tested if isinstance(tested, dict) else None,
+        default=_default(plan),
+    )
+    durable.write_text(folder / REPORT, text)
+    if best is None:
+        return command.refuse(
+            f"none of the {trials} trials was completed, see {folder / REPORT}"
+        )
+    if isinstance(tested, str):
+        print(f"The best cell, trained again, {tested}")
+    elif tested is not None:
+        print("The best cell, trained again on all training data:")
+        print(logs.table(tested))
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".csv", ".flags", ".md", ".png"):
+            print(path)
+    return 0
+
+
+def write_flags(plan, best, folder):
+    """Writes best.flags, by which the binary trains the best cell.
+
+    On all training data, the validation examples too.
+
+    Args:
+        plan: A `plan.Plan`.
+        best: The best `results.Cell`.
+        folder: The `pathlib.Path` of the search.
+
+    Returns:
+        The `Settings`.
+
+    Raises:
+        WriteError: The file cannot be written.
+    """
+    settings = dataclasses.replace(
+        plan.settings(best.values), num_validation=0, seed=plan.seeds[0]
+    )
+    lines = [
+        f"# Trial {best.trial} of a search: {plan.objective.name} {best.mean}.",
+        "",
+        *flag_lines.lines(settings),
+    ]
+    durable.write_text(folder / FLAGS, "\n".join(lines) + "\n")
+    return settings
+
+
+def retrain(plan, settings, folder):
+    """Trains the best cell on all training data, or goes on with it.
+
+    Args:
+        plan: A `plan.Plan`.
+        settings: What `write_flags` returned.
+        folder: The `pathlib.Path` of the search.
+
+    Returns:
+        {split: {measure: value}} after the last epoch, or why there is none,
+        a text.
+
+    Raises:
+        Stopped: A signal asked the process to end.
+        OSError: A disk fails.
+    """
+    place = folder / FOLDER
+    status, reason = training_run.train(
+        dataclasses.replace(settings, output_dir=str(place), resume="auto"),
+        plan.sources.of(settings),
+    )
+    if status != outcome.COMPLETED:
+        return f"{status}: {reason}"
+    row = logs.read(place / "metrics.csv")[-1]
+    return {
+        split: measures
+        for split in _SPLITS
+        if (measures := _measures(row, f"{split}_"))
+    }
+
+
+def _measures(row, prefix):
+    return {
+        name.removeprefix(prefix): value
+        for name, value in row.items()
+        if name.startswith(prefix) and value is not None
+    }
+
+
+def _default(plan):
+    """The λ of the optimizer's default, None where several are searched."""
+    if "weight_decay" not in plan.space.names or "optimizer" in plan.names:
+        return None
+    return optimizer_lib.weight_decay(
+        dataclasses.replace(plan.example, weight_decay=None)
+    )

@@ -1,0 +1,47 @@
+"""The objectives of a search's runs after each epoch, for pruning."""
+
+import math
+
+from tfwd.training import logs
+
+
+class Histories:
+    """Reads the metrics.csv files in a search's folder.
+
+    Args:
+        folder: The `pathlib.Path` of the search.
+        objective: The `objective.Objective`.
+    """
+
+    def __init__(self, folder, objective):
+        self._folder = folder
+        self._objective = objective
+        # {file: (its size, its history)}; files only grow.
+        self._known = {}
+
+    def of(self, run_folder):
+        """Returns costs after epochs 1, 2, …: lower is better."""
+        path = run_folder / "metrics.csv"
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            return []
+        known_size, history = self._known.get(path, (None, []))
+        if size != known_size:
+            name = self._objective.name
+            values = (row.get(name) for row in logs.read(path))
+            history = [
+                math.inf if value is None else self._objective.cost(value)
+                for value in values
+            ]
+            self._known[path] = size, history
+        return history
+
+    def others(self, run_folder):
+        """Returns {(trial, seed): history} of all runs but one."""
+        found = {}
+        for path in self._folder.glob("trial_*/seed_*/metrics.csv"):
+            other = path.parent
+            if other != run_folder:
+                found[other.parent.name, other.name] = self.of(other)
+        return found

@@ -1,0 +1,111 @@
+"""A search from its flags to its report."""
+
+import keras_tuner
+
+from tfwd.training import command
+from tfwd.training import rules
+from tfwd.training import usage
+from tfwd.tuning import conclusion
+from tfwd.tuning import estimate
+from tfwd.tuning import oracles
+from tfwd.tuning import plan as plan_lib
+from tfwd.tuning import record
+from tfwd.tuning import roles
+from tfwd.tuning import runner
+from tfwd.tuning import search_folder
+from tfwd.tuning import stopped
+from tfwd.tuning import tuner as tuner_lib
+from tfwd.tuning import worker
+
+# Of a round of Hyperband one trial in so many goes on.
+_FACTOR = 3
+# Trials of KerasTuner's own table.
+_SHOWN = 3
+
+
+def execute(flags, space):
+    """Searches, goes on with a search, or tells what it would take.
+
+    Args:
+        flags: The `flagfile.Flags` of `Search` and `Settings`.
+        space: The `space.Space` of them.
+
+    Returns:
+        The exit code, as `tfwd.tune.main` tells.
+    """
+    try:
+        with usage.refusals():
+            plan = plan_lib.make(flags, space)
+            if plan.search.dry_run:
+                _tell(plan)
+                return 0
+            return _searched(plan)
+    except usage.UsageError as error:
+        return command.refuse(error)
+    except stopped.Stopped as request:
+        print("The search is stopped; the same command goes on with it")
+        return request.exit_code
+    except (OSError, worker.ChiefError) as error:
+        return command.fail(error)
+
+
+def oracle_of(plan, on_end=None):
+    """Returns the oracle of a search.
+
+    Args:
+        plan: A `plan.Plan`.
+        on_end: Called with each trial that has ended.
+    """
+    common = {"seeds": plan.seeds, "on_end": on_end, "seed": plan.example.seed}
+    direction = "max" if plan.objective.maximize else "min"
+    common["objective"] = keras_tuner.Objective(plan.objective.name, direction)
+    common["hyperparameters"] = plan.space.hyperparameters()
+    if plan.cells is not None:
+        return oracles.GridOracle(plan.cells, **common)
+    if plan.search.tuner == "hyperband":
+        return oracles.HyperbandOracle(
+            max_epochs=plan.example.epochs, factor=_FACTOR, **common
+        )
+    kinds = {
+        "random": oracles.RandomOracle,
+        "bayesian": oracles.BayesianOracle,
+    }
+    return kinds[plan.search.tuner](max_trials=plan.search.trials, **common)
+
+
+def _tell(plan):
+    """Prints the cells and what they take."""
+    if plan.cells is not None:
+        for number, cell in enumerate(plan.cells):
+            values = plan.columns(cell).items()
+            print(number, *(f"{name}={value}" for name, value in values))
+    found = estimate.work(plan, oracle_of(plan))
+    seconds = estimate.seconds_per_step(
+        plan.example, plan.sources.of(plan.example)
+    )
+    print(estimate.text(found, seconds))
+
+
+def _searched(plan):
+    role = roles.of_environment()
+    if role != roles.SINGLE and plan.flags.values["output_dir"] is None:
+        rules.refuse("output_dir", "is needed by a chief and its workers", None)
+    path = search_folder.path_of(plan.flags)
+    lock = None
+    if role != roles.WORKER:
+        lock = search_folder.claim(path, plan.flags)
+    try:
+        kept = record.Record(plan, path)
+        oracle = oracle_of(plan, on_end=kept.ended)
+        run = runner.Runner(plan, path, kept.epoch)
+        tuner = tuner_lib.Tuner(oracle, run, path)
+        kept.begin(oracle, estimate.work(plan, oracle))
+        tuner.search()
+        if role == roles.WORKER:
+            return 0
+        kept.tidy()
+        tuner.results_summary(_SHOWN)
+        return conclusion.conclude(plan, path, kept.rows(), len(oracle.trials))
+    finally:
+        if lock is not None:
+            lock.release()
