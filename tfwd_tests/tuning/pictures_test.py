@@ -5,6 +5,7 @@ import pytest
 from matplotlib import colors
 from matplotlib import figure
 
+from tfwd.tuning import heatmap
 from tfwd.tuning import pictures
 from tfwd.tuning import results
 from tfwd_tests.tuning import searches
@@ -40,7 +41,9 @@ def drawn(tmp_path, monkeypatch):
 
     def draw(rows, names, objective=searches.ACCURACY):
         best = results.best(rows, objective)
-        name = pictures.draw(rows, names, objective, "title", tmp_path, best)
+        name = pictures.draw(
+            *(results.cells(rows), names, objective, "title", tmp_path, best)
+        )
         found = (tmp_path / name).read_bytes()
         assert found.startswith(b"\x89PNG")
         assert [path.name for path in tmp_path.iterdir()] == [name]
@@ -204,6 +207,25 @@ def test_one_bad_point_does_not_flatten_a_line(drawn, maximize):
 
 def test_search_of_texts_alone_has_no_picture(tmp_path):
     rows = searches.rows({"optimizer": ("a", "b")}, lambda **_: 0.5)
-    goal = searches.ACCURACY
-    assert pictures.draw(rows, ("optimizer",), goal, "", tmp_path) is None
+    name = pictures.draw(
+        *(results.cells(rows), ("optimizer",), searches.ACCURACY),
+        *("title", tmp_path, None),
+    )
+    assert name is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_picture_that_fails_is_a_warning_and_leaves_no_file(
+    tmp_path, monkeypatch
+):
+    def fail(*_):
+        raise RuntimeError("no fonts")
+
+    monkeypatch.setattr(heatmap, "draw", fail)
+    cells = results.cells(searches.rows(AXES, bowl))
+    with pytest.warns(UserWarning, match="A picture is missing .no fonts"):
+        name = pictures.draw(
+            *(cells, tuple(AXES), searches.ACCURACY, "title", tmp_path, None)
+        )
+    assert name is None
     assert list(tmp_path.iterdir()) == []

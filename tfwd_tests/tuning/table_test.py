@@ -24,7 +24,7 @@ DIVERGED = outcome.Outcome(
 )
 FAILED = outcome.Outcome("failed", None, 0, None, 0.25, "12")
 RESULTS = [
-    ("10", VALUES | {"nesterov": False, "epochs": 7}, [(0, COMPLETED)]),
+    ("99", VALUES | {"nesterov": False, "epochs": 7}, [(0, COMPLETED)]),
     ("02", VALUES, [(10, COMPLETED), (9, DIVERGED)]),
     ("100", {"learning_rate": 1e-300}, [(0, FAILED)]),
 ]
@@ -53,7 +53,7 @@ def test_text_of_the_file(tmp_path):
         '"loss, ""not"" finite in step 7, ½"',
         '02,10,0.30000000000000004,adams,true,"80,160",30,'
         "0.3333333333333333,completed,30,28,12.5,",
-        '10,0,0.30000000000000004,adams,false,"80,160",7,'
+        '99,0,0.30000000000000004,adams,false,"80,160",7,'
         "0.3333333333333333,completed,30,28,12.5,",
         "100,0,1e-300,,,,,,failed,0,,0.25,12",
     ]
@@ -88,17 +88,17 @@ def test_searched_name_of_another_column_is_refused(tmp_path):
         table.rows_of(("learning_rate", "seed"), [])
 
 
-def test_ten_thousand_rows_are_written_in_a_fifth_of_a_second(tmp_path):
+def test_ten_thousand_rows_take_less_than_a_fifth_of_a_second(tmp_path):
     results = [
         (f"{trial:04}", VALUES | {"learning_rate": 1 / (trial + 1)}, [(0, run)])
         for trial in range(10_000)
         for run in [COMPLETED]
     ]
     seconds = []
-    # The fastest, since other processes use this machine.
+    # Of the processor, and the least, since others use this machine too.
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         written(tmp_path / "trials.csv", results=results)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     assert min(seconds) < 0.2
     assert len(trials.read(tmp_path / "trials.csv")) == 10_000
