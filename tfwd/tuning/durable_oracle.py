@@ -130,7 +130,6 @@ class DurableOracle(keras_tuner.Oracle):
             outcomes = self.outcomes(trial.trial_id)
             verdict.judge(trial, outcomes, self.objective)
             self.end_order.append(trial.trial_id)
-            self._run_times[trial.trial_id] += 1
             for tuner_id, ongoing in list(self.ongoing_trials.items()):
                 if ongoing is trial:
                     del self.ongoing_trials[tuner_id]
@@ -201,7 +200,21 @@ class DurableOracle(keras_tuner.Oracle):
                     trial = trial_lib.Trial(trial.hyperparameters, trial_id)
                 self.trials[trial_id] = trial
             self.set_state(state)
+            for trial in self.trials.values():
+                self._record_values(trial)
             self._begin = time.monotonic()
+
+    def get_state(self):
+        """Returns what oracle.json holds.
+
+        What was tried follows from the trials. To write it each time would
+        take most of the time after thousands of them.
+        """
+        return super().get_state() | {
+            "run_times": {},
+            "tried_so_far": [],
+            "id_to_hash": {},
+        }
 
     def _next_trial(self):
         width = len(str(self.max_trials))

@@ -117,6 +117,20 @@ def test_trial_that_oracle_json_has_not_started_is_made_again(tmp_path, kind):
     assert values_of(again.create_trial("tuner0")) == second
 
 
+def test_values_are_not_tried_twice_also_after_a_kill(tmp_path):
+    few = keras_tuner.HyperParameters()
+    few.Choice("rate", [1, 2, 3])
+    tried = []
+    while True:
+        one = opened(tmp_path, "random", hyperparameters=few)
+        trial = one.create_trial("a")
+        if trial.status == "STOPPED":
+            break
+        tried.append(trial.hyperparameters.get("rate"))
+        end(one, trial, completed(1.0))
+    assert sorted(tried) == [1, 2, 3]
+
+
 def test_disk_that_is_full_leaves_the_lock_open(tmp_path, monkeypatch):
     one = opened(tmp_path)
 

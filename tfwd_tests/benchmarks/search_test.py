@@ -1,0 +1,13 @@
+"""The benchmark of a search runs at a small size and prints its rows."""
+
+import re
+
+from tfwd_tests.benchmarks import search
+
+
+def test_benchmark_prints_a_row_for_each_kind(capsys):
+    longest = search.main(["--trials=20", "--repeats=3"])
+    out = capsys.readouterr().out
+    rows = re.findall(r"^(\w+) +([\d.]+) +[\d.]+ +<= 100 +\d+$", out, re.M)
+    assert [name for name, _ in rows] == ["grid", "random"]
+    assert max(float(median) for _, median in rows) == round(longest, 1)
