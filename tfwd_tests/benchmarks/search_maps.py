@@ -1,0 +1,86 @@
+"""Maps of several searches side by side: what they say, and their picture.
+
+`python -m tfwd_tests.benchmarks.search_maps --searches=adams=RUNS,adamw=RUNS
+--output=DIR` takes the trials.csv of searches of learning rate and weight
+decay, by a name for each; searches of one name are one map, such as a coarse
+grid and more seeds around its best cell. It writes NAME.csv for each map and
+maps.png, and prints what each says.
+"""
+
+import argparse
+import collections
+import pathlib
+
+from tfwd.tuning import grid
+from tfwd.tuning import maps
+from tfwd.tuning import objective as objective_lib
+from tfwd.tuning import pictures
+from tfwd.tuning import results
+from tfwd.tuning import table
+from tfwd.tuning import trials
+
+RATE, DECAY = "learning_rate", "weight_decay"
+_OBJECTIVE = objective_lib.Objective("validation_accuracy", maximize=True)
+# Margins to the best cell, and a threshold that the maps have in common.
+_MARGINS = (0.02, 0.05)
+
+
+def main(arguments=None):
+    """Runs the command; returns {name: the findings of its map}."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--searches", required=True)
+    parser.add_argument("--output", required=True, type=pathlib.Path)
+    parser.add_argument("--thresholds", default="")
+    options = parser.parse_args(arguments)
+    options.output.mkdir(parents=True, exist_ok=True)
+    thresholds = [float(each) for each in options.thresholds.split(",") if each]
+    found = {}
+    rows_of = joined(options.searches.split(","))
+    for name, rows in rows_of.items():
+        table.write(options.output / f"{name}.csv", (RATE, DECAY), rows)
+        found[name] = maps.findings(
+            grid.from_trials(rows, RATE, DECAY, maximize=True),
+            thresholds=thresholds,
+            above_best=_MARGINS,
+        )
+        print(f"{name}: {len(rows)} runs", maps.as_text(found[name]), sep="\n")
+    draw(rows_of, options.output)
+    return found
+
+
+def joined(searches):
+    """Returns {name: rows} of texts NAME=FOLDER, a trial per cell.
+
+    Of each cell the seeds of all its searches are those of its first trial.
+    """
+    found = collections.defaultdict(list)
+    for text in searches:
+        name, _, folder = text.partition("=")
+        found[name] += trials.read(pathlib.Path(folder, "trials.csv"))
+    for rows in found.values():
+        first = {}
+        for row in rows:
+            place = tuple(f"{row[name]:.9g}" for name in (RATE, DECAY))
+            known = first.setdefault(place, row)
+            for name in ("trial", RATE, DECAY):
+                row[name] = known[name]
+        rows.sort(key=lambda row: (row["trial"], row["seed"]))
+    return found
+
+
+def draw(rows_of, folder):
+    """Draws a picture of each map, on axes of its own."""
+    for name, rows in rows_of.items():
+        pictures.draw(
+            results.cells(rows),
+            (RATE, DECAY),
+            _OBJECTIVE,
+            name,
+            folder,
+            results.best(rows, _OBJECTIVE),
+        )
+        (folder / pictures.HEATMAP).rename(folder / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()
