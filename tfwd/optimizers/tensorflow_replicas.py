@@ -47,12 +47,15 @@ class ReplicaOptimizer(keras.optimizers.Optimizer):
 
     def global_gradients(self, gradients, variables):
         """Returns the gradients summed over the replicas, dense."""
-        pairs = self._all_reduce_sum_gradients(
-            list(zip(gradients, variables, strict=True))
-        )
+        # TensorFlow never lets go of a graph in which it has reduced.
+        if self._distribution_strategy.num_replicas_in_sync > 1:
+            pairs = self._all_reduce_sum_gradients(
+                list(zip(gradients, variables, strict=True))
+            )
+            gradients = [gradient for gradient, _ in pairs]
         # Dense from here on: the slices of a repeated embedding id must be
         # summed before anything squares or clips them.
-        return [tf.convert_to_tensor(gradient) for gradient, _ in pairs]
+        return [tf.convert_to_tensor(gradient) for gradient in gradients]
 
     def _backend_increment_gradient_accumulators(self, grads, acc_grads):
         for gradient, accumulator in zip(grads, acc_grads, strict=True):
