@@ -133,3 +133,14 @@ def test_bad_limits_are_refused(name, value):
     map_ = surfaces.of(lambda u, v: u, range(3), range(3))
     with pytest.raises(ValueError, match=f"`{name}` must be in"):
         basin.basin(map_, **{name: value})
+
+
+@pytest.mark.parametrize("i", range(5))
+@pytest.mark.parametrize("j", range(5))
+def test_basin_is_cut_if_and_only_if_a_cell_of_it_is_on_the_edge(i, j):
+    def hole(u, v):
+        return 0.0 if (u, v) == (i, j) else 1.0
+
+    map_ = surfaces.of(hole, range(5), range(5))
+    is_on_edge = i in (0, 4) or j in (0, 4)
+    assert basin.basin(map_, threshold=0.5).is_cut == is_on_edge
