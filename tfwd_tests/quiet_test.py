@@ -143,6 +143,18 @@ def test_command_imports_what_models_are_saved_with_and_says_nothing(tmp_path):
     assert "tensorflow" in modules and "matplotlib.figure" not in modules
 
 
+def test_search_says_nothing_but_what_it_will_take():
+    modules, code, out, rest = imported(
+        "tfwd.tune",
+        *("--search=learning_rate=choice:0.1", "--hidden_units=4"),
+        *("--num_validation=300", "--epochs=1", "--dry_run"),
+        TF_CPP_MIN_LOG_LEVEL=None,
+    )
+    assert (code, rest) == (0, [])
+    assert out.splitlines()[0] == "0 learning_rate=0.1"
+    assert "keras_tuner" in modules
+
+
 def test_preparation_says_nothing_but_what_is_wrong(tmp_path):
     modules, code, out, rest = imported(
         "tfwd.data.prepare",
