@@ -173,7 +173,7 @@ def test_what_the_chief_refuses_no_worker_is_asked(launcher):
     assert not (launcher.folder / "my search").exists()
 
 
-def test_chief_that_refuses_a_folder_in_use_leaves_no_worker(launcher):
+def test_chief_that_refuses_late_leaves_no_worker(launcher):
     (launcher.folder / "my search").mkdir()
     (launcher.folder / "my search" / "oracle.json").touch()
     code, _, err = launcher.run(

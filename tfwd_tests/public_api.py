@@ -283,8 +283,6 @@ def _curvature_rows():
 def _tuning_rows():
     import keras_tuner
 
-    from tfwd.training import settings
-
     tuning = tfwd.tuning
     trials = [
         {
@@ -303,7 +301,7 @@ def _tuning_rows():
     known = {
         "optimizer": {"hp": keras_tuner.HyperParameters()},
         "hypermodel": {
-            "settings": settings.Settings(),
+            "settings": tfwd.training.settings.Settings(),
             "space": {"learning_rate": "log:1e-4:1e-1"},
         },
         "grid.from_trials": {"trials": trials, **axes},
