@@ -31,15 +31,7 @@ fi
 
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
-exec {stderr}>&2
-say() {
-  echo "multi_worker.sh: $1" >&"$stderr"
-}
-
-refuse() {
-  say "\`--$1\` $2. Received: --$1=$3"
-  exit 2
-}
+source "$root/launch/processes.sh"
 
 workers='' hosts='' output_dir='' log_dir='' restarts=3 grace=60 flags=()
 for each in "$@"; do
@@ -54,10 +46,7 @@ for each in "$@"; do
       ;;
   esac
 done
-for name in restarts grace; do
-  [[ ${!name} =~ ^[0-9]+$ ]] ||
-    refuse "$name" 'must be a whole number' "${!name}"
-done
+check_whole restarts grace
 [[ $output_dir ]] ||
   refuse output_dir 'must be given, as --output_dir=DIR' "$output_dir"
 is_local=1
@@ -72,22 +61,8 @@ fi
   refuse workers 'must be a whole number above 0, or --hosts be given' \
     "$workers"
 
-# The GPUs that local workers share out.
 gpus=()
-if [[ $is_local ]]; then
-  if [[ -v CUDA_VISIBLE_DEVICES ]]; then
-    IFS=, read -ra gpus <<<"$CUDA_VISIBLE_DEVICES"
-  elif command -v nvidia-smi >/dev/null; then
-    # Without its lines about a driver or GPUs that it does not find.
-    mapfile -t gpus < <(
-      nvidia-smi --query-gpu=index --format=csv,noheader | grep -x '[0-9]*'
-    )
-  fi
-  # CUDA's word for none.
-  if [[ ${gpus[0]:-} == -1 ]]; then gpus=(); fi
-  ((${#gpus[@]} % workers == 0)) ||
-    refuse workers "must share ${#gpus[@]} GPUs out equally" "$workers"
-fi
+if [[ $is_local ]]; then find_gpus; fi
 
 ensure_environment
 log_dir=${log_dir:-$output_dir/logs}
@@ -99,31 +74,14 @@ choose_hosts() {
     echo "$hosts"
     return
   fi
-  "$python" - "$workers" <<'EOF'
-import socket
-import sys
-
-# All are open at once, so that no two get the same port.
-sockets = [socket.socket() for _ in range(int(sys.argv[1]))]
-for each in sockets:
-    each.bind(("", 0))
-print(*(f"localhost:{each.getsockname()[1]}" for each in sockets), sep=",")
-EOF
+  free_ports "$workers" | sed 's/^/localhost:/' | paste -sd ,
 }
 
 # run_here INDEX COMMAND...
 run_here() {
-  local share=$((${#gpus[@]} / workers))
-  if ((share)); then
-    CUDA_VISIBLE_DEVICES=$(
-      IFS=,
-      echo "${gpus[*]:$1 * share:share}"
-    )
-    export CUDA_VISIBLE_DEVICES
-  fi
   # TensorFlow would prefer it to the flags.
   unset TF_CONFIG
-  exec "${@:2}"
+  run_with_gpus "$@"
 }
 
 # run_there INDEX COMMAND...
@@ -184,73 +142,32 @@ start_worker() {
   pids[$1]=$!
 }
 
-# signal_workers NAME, each alone: `tee` is to read on.
-signal_workers() {
-  local pid
-  for pid in "${pids[@]}"; do kill -s "$1" "$pid" || true; done
-}
-
-kill_workers() {
-  local pid
-  for pid in "${pids[@]}"; do kill -KILL -- "-$pid" 2>/dev/null || true; done
+# ended INDEX CODE
+ended() {
+  if (($2 == 2)); then is_final=1; fi
+  if ((!$2 || code)); then return; fi
+  code=$2
+  [[ ! $deadline ]] || return 0
+  say "worker $1 failed with exit code $code, see \
+$log_dir/worker-$1.log; stopping the others"
+  if (($1)); then tail -n 3 "$log_dir/worker-$1.log" >&"$stderr"; fi
+  stop TERM
 }
 
 # Starts all workers and waits until all have ended.
 # Sets `code` to the first exit code other than 0, `is_final` if one was 2.
 run_workers() {
-  local index running status deadline='' all
-  code=0 is_final=
+  local index all
+  code=0 is_final='' deadline=''
   all=$(choose_hosts)
   for ((index = 0; index < workers; index++)); do
     start_worker "$index" "$all"
   done
-  while ((${#pids[@]})); do
-    if [[ $signal && ! $deadline ]]; then
-      # They know no HUP.
-      signal_workers "${signal/HUP/TERM}"
-      deadline=$((SECONDS + grace))
-    fi
-    if [[ $deadline ]] && ((hurry || SECONDS >= deadline)); then
-      kill_workers
-    fi
-    running=" $(jobs -rp | tr '\n' ' ')"
-    for index in "${!pids[@]}"; do
-      [[ $running == *" ${pids[index]} "* ]] && continue
-      status=0
-      wait "${pids[index]}" || status=$?
-      unset "pids[index]"
-      if ((status == 2)); then is_final=1; fi
-      if ((status && !code)); then
-        code=$status
-        [[ $deadline ]] && continue
-        say "worker $index failed with exit code $code, see \
-$log_dir/worker-$index.log; stopping the others"
-        if ((index)); then
-          tail -n 3 "$log_dir/worker-$index.log" >&"$stderr"
-        fi
-        signal_workers TERM
-        deadline=$((SECONDS + grace))
-      fi
-    done
-    # Unlike `sleep`, `wait` ends at a signal; and unlike `wait -n` it cannot
-    # miss a worker that ends right before.
-    sleep 0.3 &
-    wait $! || true
-    # Bash would say of each worker killed that it was.
-  done 2>/dev/null
+  while ((${#pids[@]})); do tick ended; done
 }
 
-on_signal() {
-  if [[ $signal ]]; then hurry=1; fi
-  signal=${signal:-$1}
-}
-
-# Each worker in a process group of its own: Ctrl-C reaches this script alone.
-set -m
-pids=() attempt=0 signal='' hurry=0
-trap kill_workers EXIT
-for each in TERM INT HUP; do trap "on_signal $each" "$each"; done
-
+pids=() attempt=0
+take_charge
 while :; do
   run_workers
   ((code)) || exit 0

@@ -3,45 +3,45 @@
 # arguments to `python -m tfwd.tune`, in one process or as chief and workers.
 set -euo pipefail
 
-if [[ " ${*:-} " == *" --help "* && ! ${TUNE_FLAGS_HELP:-} ]]; then
+if [[ " $* " == *" --help "* ]]; then
   cat <<'EOF'
-usage: launch/tune.sh [--workers=N] [FLAGS OF python -m tfwd.tune]
+usage: launch/tune.sh [--workers=N --output_dir=DIR [OPTIONS]]
+         [FLAGS OF python -m tfwd.tune]
 
 Without arguments it makes the small search of configs/search/default.flags.
 
---workers=N      N processes on this machine train trials at the same time, a
-                 further one, the chief, hands them out; needs --output_dir.
-                 GPUs are shared out among the workers. One that fails is
-                 started again and goes on with its trial
---restarts=R     how often one of them is (default 3)
---log_dir=DIR    of worker-0.log, ... (default: logs in the search's folder)
+--workers=N      N processes on this machine train trials at the same time and
+                 share its GPUs out; a further one, the chief, hands the trials
+                 out, then trains the best on the GPUs of the first worker. One
+                 that fails is started again and goes on
+--restarts=R     how often each of them is (default 3); exit code 2, bad input,
+                 is final
+--grace=SECONDS  from TERM to KILL (default 60)
+--log_dir=DIR    of tuner0.log, tuner1.log, ... (default: logs in the search's
+                 folder); the chief writes to stdout
 
-On several machines, start one process each with these variables set, as
-KerasTuner documents them, and the same flags and shared --output_dir:
+TERM, INT and HUP are passed on (HUP as TERM) to all, and the same command goes
+on with the search; a second one kills them. The exit code is that of the chief,
+128 + the signal's number, or that of the process that failed too often.
+
+On several machines, start one process on each, and the chief, with the same
+flags, a shared --output_dir, and these variables, as KerasTuner has them:
   KERASTUNER_TUNER_ID       chief, tuner0, tuner1, ...
   KERASTUNER_ORACLE_IP      the chief's address
   KERASTUNER_ORACLE_PORT    its port
-so does launch/slurm.sbatch with SEARCH=1.
+launch/slurm_tune.sbatch does so on the nodes of a Slurm job.
 
 EOF
+  set -- --help
 fi
 
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+source "$root/launch/processes.sh"
 
-exec {stderr}>&2
-say() {
-  echo "tune.sh: $1" >&"$stderr"
-}
-
-refuse() {
-  say "\`--$1\` $2. Received: --$1=$3"
-  exit 2
-}
-
-workers='' restarts=3 output_dir='' log_dir='' flags=()
+workers='' output_dir='' log_dir='' restarts=3 grace=60 flags=()
 for each in "$@"; do
   case $each in
-    --workers=* | --restarts=* | --log_dir=*)
+    --workers=* | --restarts=* | --grace=* | --log_dir=*)
       name=${each%%=*}
       declare "${name#--}=${each#*=}"
       ;;
@@ -52,6 +52,14 @@ for each in "$@"; do
   esac
 done
 (($#)) || flags=("--flagfile=$root/configs/search/default.flags")
+check_whole restarts grace
+if [[ " $* " == *" --workers="* ]]; then
+  [[ $workers =~ ^[1-9][0-9]*$ ]] ||
+    refuse workers 'must be a whole number above 0' "$workers"
+  [[ $output_dir ]] ||
+    refuse output_dir 'must be given, as --output_dir=DIR' "$output_dir"
+  find_gpus
+fi
 
 ensure_environment
 # Not `cd`: relative paths among the arguments are the caller's.
@@ -59,110 +67,64 @@ export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 command=("$python" -m tfwd.tune "${flags[@]}")
 [[ $workers ]] || exec "${command[@]}"
 
-[[ $workers =~ ^[1-9][0-9]*$ ]] ||
-  refuse workers 'must be a whole number above 0' "$workers"
-[[ $restarts =~ ^[0-9]+$ ]] ||
-  refuse restarts 'must be a whole number' "$restarts"
-[[ $output_dir ]] ||
-  refuse output_dir 'must be given, as --output_dir=DIR' "$output_dir"
+# As the binary reads it.
+output_dir=${output_dir/#\~\//$HOME/}
 log_dir=${log_dir:-$output_dir/logs}
-
-# The GPUs that the workers share out.
-gpus=()
-if [[ -v CUDA_VISIBLE_DEVICES ]]; then
-  IFS=, read -ra gpus <<<"$CUDA_VISIBLE_DEVICES"
-elif command -v nvidia-smi >/dev/null; then
-  # Without its lines about a driver or GPUs that it does not find.
-  mapfile -t gpus < <(
-    nvidia-smi --query-gpu=index --format=csv,noheader | grep -x '[0-9]*'
-  )
-fi
-# CUDA's word for none.
-if [[ ${gpus[0]:-} == -1 ]]; then gpus=(); fi
-((${#gpus[@]} % workers == 0)) ||
-  refuse workers "must share ${#gpus[@]} GPUs out equally" "$workers"
-
 export KERASTUNER_ORACLE_IP=127.0.0.1
-KERASTUNER_ORACLE_PORT=$(
-  "$python" -c 'import socket
-with socket.socket() as each:
-    each.bind(("127.0.0.1", 0))
-    print(each.getsockname()[1])'
-)
+KERASTUNER_ORACLE_PORT=$(free_ports 1)
 export KERASTUNER_ORACLE_PORT
 
-# start NAME: the chief, which prints what the search has found, or a worker.
-start() {
-  local share=$((${#gpus[@]} / workers)) index=${1#tuner} visible=
-  export KERASTUNER_TUNER_ID=$1
-  if [[ $1 == chief ]]; then
-    CUDA_VISIBLE_DEVICES=-1 "${command[@]}" </dev/null 2>&"$stderr" &
-  else
-    if ((share)); then
-      visible=$(
-        IFS=,
-        echo "${gpus[*]:index * share:share}"
-      )
-    fi
-    mkdir -p "$log_dir"
-    echo "tune.sh: start of $1, $(date)" >>"$log_dir/$1.log"
-    CUDA_VISIBLE_DEVICES=${visible:-${CUDA_VISIBLE_DEVICES:-}} \
-      "${command[@]}" </dev/null >>"$log_dir/$1.log" 2>&1 &
+start_chief() {
+  # Its GPUs are those of worker 0 too, which has ended when it needs them.
+  KERASTUNER_TUNER_ID=chief TF_FORCE_GPU_ALLOW_GROWTH=true \
+    run_with_gpus 0 "${command[@]}" </dev/null 2>&"$stderr" &
+  pids[chief]=$!
+}
+
+# start_worker INDEX
+start_worker() {
+  local log=$log_dir/tuner$1.log
+  mkdir -p "$log_dir"
+  echo "tune.sh: start of tuner$1, $(date)" >>"$log"
+  KERASTUNER_TUNER_ID=tuner$1 \
+    run_with_gpus "$1" "${command[@]}" </dev/null >>"$log" 2>&1 &
+  pids[tuner$1]=$!
+}
+
+# ended NAME CODE
+ended() {
+  local count=${restarts_of[$1]:-0} log=
+  if ((!$2)); then
+    # A worker ends well after the chief has told it that the search is over;
+    # nobody would answer one that has not heard of it yet.
+    is_over=1
+    if [[ $1 == chief ]]; then stop TERM; fi
+    return
   fi
-  pids[$1]=$!
+  if [[ $deadline || ($is_over && $1 != chief) ]]; then return; fi
+  if [[ $1 != chief ]]; then log=", see $log_dir/$1.log"; fi
+  if (($2 != 2 && count < restarts)); then
+    restarts_of[$1]=$((count + 1))
+    say "$1 ended with exit code $2$log; restart $((count + 1)) of $restarts"
+    if [[ $1 == chief ]]; then start_chief; else start_worker "${1#tuner}"; fi
+    return
+  fi
+  code=$2
+  say "$1 failed with exit code $2$log; stopping all"
+  stop TERM
 }
 
-signal_all() {
-  local pid
-  for pid in "${pids[@]}"; do kill -s "$1" "$pid" 2>/dev/null || true; done
-}
-
-on_signal() {
-  signal=$1
-  # They know no HUP; a second signal is theirs to understand.
-  signal_all "${1/HUP/TERM}"
-}
-
-# Each in a process group of its own: Ctrl-C reaches this script alone.
-set -m
-declare -A pids=() restarted=()
-signal='' code=0
-trap 'signal_all KILL' EXIT
-for each in TERM INT HUP; do trap "on_signal $each" "$each"; done
-
-names=(chief)
-for ((index = 0; index < workers; index++)); do names+=("tuner$index"); done
-start chief
-# What the chief refuses no worker need tell again.
-while [[ ! -e $output_dir/oracle.json ]] && kill -0 "${pids[chief]}" 2>/dev/null
-do sleep 0.2; done
-for name in "${names[@]:1}"; do start "$name"; done
-
+declare -A pids=() restarts_of=()
+code=0 is_over='' has_begun=''
+take_charge
+start_chief
 while ((${#pids[@]})); do
-  running=" $(jobs -rp | tr '\n' ' ')"
-  for name in "${!pids[@]}"; do
-    [[ $running == *" ${pids[$name]} "* ]] && continue
-    status=0
-    wait "${pids[$name]}" || status=$?
-    unset "pids[$name]"
-    ((status)) || continue
-    count=${restarted[$name]:-0}
-    if [[ ! $signal ]] && ((status != 2 && count < restarts)); then
-      restarted[$name]=$((count + 1))
-      say "$name ended with exit code $status; restart $((count + 1)) of \
-$restarts"
-      start "$name"
-      continue
-    fi
-    if ((!code)); then
-      code=$status
-      [[ $signal ]] || say "$name failed with exit code $status; stopping all"
-      signal_all TERM
-    fi
-  done
-  # Unlike `sleep`, `wait` ends at a signal.
-  sleep 0.3 &
-  wait $! || true
-done 2>/dev/null
+  tick ended
+  # What the chief refuses no worker need tell again.
+  if [[ ! $has_begun && ! $deadline && -e $output_dir/oracle.json ]]; then
+    has_begun=1
+    for ((index = 0; index < workers; index++)); do start_worker "$index"; done
+  fi
+done
 [[ ! $signal ]] || exit $((128 + $(kill -l "$signal")))
 exit "$code"

@@ -8,9 +8,10 @@ first used, since some of them need TensorFlow, and so are the functions
 `tfwd.decay_scope`, `tfwd.diagnostics.decay_scope.patterns`, and
 `tfwd.layerwise`, `tfwd.diagnostics.layerwise.multipliers`.
 
-The binaries, `tfwd.train`, `tfwd.diagnose` and `tfwd.data.prepare`, have this
-package imported on the way to them, but read their flags before anything that
-takes seconds; they and their rooms need the extra `train`.
+The binaries, `tfwd.train`, `tfwd.tune`, `tfwd.diagnose` and
+`tfwd.data.prepare`, have this package imported on the way to them, but read
+their flags before anything that takes seconds; they and their rooms need the
+extra `train`, the search `tune`.
 """
 
 import importlib
@@ -23,7 +24,9 @@ __version__ = "0.1.0"
 _ROOMS = ("data", "diagnostics", "training", "tuning")
 
 if _binary := binaries.looked_for():
-    extras.require_or_exit(_binary, "train")
+    extras.require_or_exit(
+        _binary, "tune" if _binary == "tfwd.tune" else "train"
+    )
 else:
     from tfwd import kfac
     from tfwd import models  # noqa: F401

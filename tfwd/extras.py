@@ -3,19 +3,20 @@
 import importlib.util
 import sys
 
-# Modules that come with each extra; `tune` brings those of `train` too.
+_OF_TRAINING = (
+    "absl",
+    "matplotlib",
+    "psutil",
+    "sklearn",
+    "tensorboard",
+    "tensorflow",
+    "tensorflow_datasets",
+)
+# Modules that come with each extra.
 MODULES = {
     "plot": ("matplotlib",),
-    "train": (
-        "absl",
-        "matplotlib",
-        "psutil",
-        "sklearn",
-        "tensorboard",
-        "tensorflow",
-        "tensorflow_datasets",
-    ),
-    "tune": ("keras_tuner",),
+    "train": _OF_TRAINING,
+    "tune": ("keras_tuner", *_OF_TRAINING),
 }
 
 

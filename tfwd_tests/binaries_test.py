@@ -16,6 +16,7 @@ PYTHON = ["python", "-X", "importtime"]
         (["-m", "tfwd.train"], ["-m"], True),
         (["-um", "tfwd.train", "--epochs=1"], ["-m", "--epochs=1"], True),
         (["-m", "tfwd.data.prepare", "--help"], ["-m", "--help"], True),
+        (["-m", "tfwd.tune", "--a=b"], ["-m", "--a=b"], True),
         (["-m", "mine.train"], ["-m"], False),
         (["-m", "mine", "-m", "tfwd.train"], ["-m", "-m", "tfwd.train"], False),
         # While it runs one, the path of what it found.

@@ -37,6 +37,7 @@ ORDER = {
         "quiet",
     },
     "train": {"training"},
+    "tune": {"training", "tuning"},
     "tuning": {"durable", "extras", "kfac", "optimizers", "training"},
     "versions": set(),
 }

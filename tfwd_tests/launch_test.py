@@ -31,7 +31,11 @@ def test_bash_can_read_the_script(script):
 
 
 @pytest.mark.parametrize(
-    "script", ["gpu.sh", "multi_worker.sh", "slurm.sbatch", "test.sh", "tpu.sh"]
+    "script",
+    [
+        *("gpu.sh", "multi_worker.sh", "slurm.sbatch", "slurm_tune.sbatch"),
+        *("test.sh", "tpu.sh"),
+    ],
 )
 def test_script_explains_itself(script):
     done = subprocess.run(
@@ -105,13 +109,28 @@ def test_flags_of_gpu_lose_against_any_flagfile(tmp_path):
     assert not settings.jit_compile
 
 
+# A task on each of two nodes, or one of all; the highest exit code counts.
 SRUN = """#!/bin/bash
-echo "$@" >"$RECORDS/srun"
-while [[ $1 == --* ]]; do shift; done
-code=0
-for ((SLURM_PROCID = 0; SLURM_PROCID < 2; SLURM_PROCID++)); do
+echo "$@" >>"$RECORDS/srun"
+tasks=2
+while [[ $1 == --* ]]; do
+  if [[ $1 == --ntasks=* ]]; then tasks=${1#*=}; fi
+  shift
+done
+code=0 pids=()
+trap 'kill "${pids[@]}"' TERM
+for ((SLURM_PROCID = 0; SLURM_PROCID < tasks; SLURM_PROCID++)); do
   export SLURM_PROCID
-  "$@" || code=$?
+  "$@" &
+  pids+=($!)
+done
+for pid in "${pids[@]}"; do
+  while
+    status=0
+    wait "$pid" || status=$?
+    kill -0 "$pid" 2>/dev/null
+  do :; done
+  if ((status > code)); then code=$status; fi
 done
 exit "$code"
 """
@@ -121,12 +140,12 @@ if [[ $1 == show ]]; then printf 'node%s\n' 1 2; fi
 """
 
 
-def slurm(launcher, *flags, **environment):
+def slurm(launcher, *flags, script="slurm.sbatch", **environment):
     launcher.add("srun", SRUN)
     launcher.add("scontrol", SCONTROL)
     # As Slurm does, which runs a copy.
     copy = launcher.records / "slurm_script"
-    shutil.copy(launcher.root / "launch" / "slurm.sbatch", copy)
+    shutil.copy(launcher.root / "launch" / script, copy)
     done = launcher.run(
         copy,
         *flags,
@@ -175,8 +194,89 @@ def test_slurm_queues_a_run_again_that_ran_out_of_time(
     assert asked[1:] == requeued
 
 
-def test_slurm_is_told_to_signal_the_workers_and_to_requeue():
-    text = (launching.ROOT / "launch" / "slurm.sbatch").read_text()
+def slurm_tune(launcher, plan, **environment):
+    return slurm(
+        launcher,
+        *("--output_dir=my search", "--epochs=3"),
+        script="slurm_tune.sbatch",
+        plan=plan,
+        **environment,
+    )
+
+
+def test_slurm_searches_with_a_chief_and_a_worker_per_node(launcher):
+    plan = {"chief": ["last"], "tuner0": [0], "tuner1": [0]}
+    code, _, _, asked = slurm_tune(launcher, plan)
+    assert code == 0
+    assert asked == ["show hostnames node[1-2]"]
+    assert launcher.starts() == dict.fromkeys(plan, 1)
+    for name, address in (
+        *(("chief", "0.0.0.0"), ("tuner0", "node1"), ("tuner1", "node1")),
+    ):
+        assert launcher.flags(name) == ["--output_dir=my search", "--epochs=3"]
+        environment = launcher.record(name)["environment"]
+        assert environment["KERASTUNER_ORACLE_IP"] == address
+        assert environment["KERASTUNER_ORACLE_PORT"] == "21234"
+    steps = (launcher.records / "srun").read_text().splitlines()
+    (chief,) = (step for step in steps if "--nodelist=node1" in step)
+    assert "--nodes=1 --ntasks=1" in chief
+    # Or the one would wait for the other's GPUs.
+    assert all(step.startswith("--overlap ") for step in steps)
+
+
+def test_slurm_leaves_the_chief_of_a_search_the_time_to_retrain(launcher):
+    # It ends a second after the workers.
+    plan = {"chief": ["later"], "tuner0": [0], "tuner1": [0]}
+    code, _, _, _ = slurm_tune(launcher, plan)
+    assert code == 0
+    assert "signal" not in launcher.record("chief")
+
+
+@pytest.mark.parametrize(
+    ("plan", "expected", "requeued", "told"),
+    [
+        # Time is up, which all have been told.
+        (
+            {"chief": [143], "tuner0": ["later 143"], "tuner1": ["later 143"]},
+            *(143, True, []),
+        ),
+        (
+            {"chief": ["later 143"], "tuner0": [143], "tuner1": [143]},
+            *(143, True, []),
+        ),
+        # And while the chief alone is left.
+        (
+            {"chief": ["later 143"], "tuner0": [0], "tuner1": [0]},
+            *(143, True, []),
+        ),
+        (
+            {"chief": [2], "tuner0": ["wait"], "tuner1": ["wait"]},
+            *(2, False, ["tuner0", "tuner1"]),
+        ),
+        (
+            {"chief": ["wait"], "tuner0": [0], "tuner1": [7]},
+            *(7, False, ["chief"]),
+        ),
+        # A worker that has not heard of the end.
+        (
+            {"chief": ["last"], "tuner0": [0], "tuner1": ["wait"]},
+            *(0, False, ["tuner1"]),
+        ),
+    ],
+)
+def test_slurm_ends_a_search_with_its_chief(
+    launcher, plan, expected, requeued, told
+):
+    code, _, _, asked = slurm_tune(launcher, plan)
+    assert code == expected
+    assert asked[1:] == (["requeue 41234"] if requeued else [])
+    signalled = [name for name in plan if "signal" in launcher.record(name)]
+    assert signalled == told
+
+
+@pytest.mark.parametrize("script", ["slurm.sbatch", "slurm_tune.sbatch"])
+def test_slurm_is_told_to_signal_the_workers_and_to_requeue(script):
+    text = (launching.ROOT / "launch" / script).read_text()
     options = re.findall(r"^#SBATCH (\S+)$", text, re.MULTILINE)
     assert {"--signal=TERM@120", "--requeue", "--ntasks-per-node=1"} <= set(
         options

@@ -10,8 +10,11 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).parents[1]
-# In place of `python -m tfwd.train` it writes its arguments and environment
-# down and does what PLAN, {worker: [what at the 1st start, ...]}, says.
+# What the scripts read, and no test has of its caller.
+OTHERS = ("TF_CONFIG", "CUDA_VISIBLE_DEVICES", "PRECISION", "XLA")
+# In place of `python -m tfwd.train` or `tfwd.tune` it writes its arguments and
+# environment down and does what PLAN, {worker: [what at the 1st start, ...]},
+# says. Those of a search go by their KERASTUNER_TUNER_ID.
 PYTHON = f"""#!{sys.executable} -IS
 import json, os, pathlib, signal, sys, time
 
@@ -20,19 +23,22 @@ if sys.argv[1:3] == ["-m", "pip"]:
 if sys.argv[1] == "-c":
     print(os.environ["GPUS"])
     sys.exit(0)
-if sys.argv[1:3] != ["-m", "tfwd.train"]:
+if sys.argv[1:3] not in (["-m", "tfwd.train"], ["-m", "tfwd.tune"]):
     os.execv({sys.executable!r}, [{sys.executable!r}, *sys.argv[1:]])
 
 arguments = sys.argv[3:]
-worker = "0"
+worker = os.environ.get("KERASTUNER_TUNER_ID", "0")
 for argument in arguments:
     if argument.startswith("--flagfile=/dev/fd"):
         path = pathlib.Path(argument.partition("=")[2])
         arguments += path.read_text().split()
     if argument.startswith("--task_index="):
         worker = argument.partition("=")[2]
+    if argument.startswith("--output_dir=") and worker == "chief":
+        folder = pathlib.Path(argument.partition("=")[2]).expanduser()
 records = pathlib.Path(os.environ["RECORDS"])
-record = {{"flags": arguments, "environment": dict(os.environ)}}
+environment = dict(os.environ)
+record = {{"flags": arguments, "environment": environment, "pid": os.getpid()}}
 start = len(list(records.glob(worker + ".*.json")))
 plans = json.loads(os.environ.get("PLAN", "{{}}"))
 plan = plans.get(worker, [])
@@ -52,11 +58,28 @@ for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, stop)
 write()
 print("worker", worker, "speaks", flush=True)
+if worker == "chief" and action not in (2, "wait unready"):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "oracle.json").touch()
+if action == "last":
+    # The search is over where all plans of the others are.
+    for name, actions in plans.items():
+        path = records / f"{{name}}.{{len(actions) - 1}}.json"
+        while name != worker and not path.exists():
+            time.sleep(0.02)
+    sys.exit(0)
+if str(action).startswith("later"):
+    time.sleep(3)
+    sys.exit(int(action[5:] or 0))
 if action == 0:
     sys.exit(0)
 if isinstance(action, int):
     # Not before the others can be seen to be stopped.
-    others = [records / f"{{each}}.{{start}}.json" for each in plans]
+    others = [
+        records / f"{{name}}.{{start}}.json"
+        for name, actions in plans.items()
+        if start < len(actions)
+    ]
     while not all(each.exists() for each in others):
         time.sleep(0.02)
     sys.exit(action)
@@ -96,8 +119,9 @@ class Launcher:
             "PATH": f"{self.commands}:{os.environ['PATH']}",
             "RECORDS": str(self.records),
         }
-        for name in ("TF_CONFIG", "CUDA_VISIBLE_DEVICES", "PRECISION", "XLA"):
-            self.environment.pop(name, None)
+        for name in list(self.environment):
+            if name in OTHERS or name.startswith("KERASTUNER_"):
+                del self.environment[name]
 
     def add(self, name, text):
         """Makes a command, before all others on PATH."""
@@ -141,7 +165,7 @@ class Launcher:
     def starts(self):
         """{worker: how often it was started}."""
         return collections.Counter(
-            path.name[0] for path in self.records.glob("*.json")
+            path.name.partition(".")[0] for path in self.records.glob("*.json")
         )
 
     def wait_for_workers(self, *workers):

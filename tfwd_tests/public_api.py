@@ -18,6 +18,8 @@ import tfwd
 
 BACKEND = keras.backend.backend()
 HAS_CURVATURE = BACKEND in ("tensorflow", "jax")
+# Its runs are TensorFlow's.
+HAS_SEARCH = BACKEND == "tensorflow"
 
 # What the library fills in by itself, or checks other arguments with.
 NOT_CALLED_WITH_ARGUMENTS = frozenset(
@@ -28,6 +30,14 @@ NOT_CALLED_WITH_ARGUMENTS = frozenset(
     diagnostics.weight_layers.WeightLayer diagnostics.table.File
     diagnostics.table.as_csv diagnostics.table.as_text diagnostics.table.cost
     diagnostics.table.read diagnostics.table.row""".split()
+)
+# Likewise of the search; its files and KerasTuner's hyperparameters are read
+# elsewhere.
+NOT_CALLED_OF_TUNING = frozenset(
+    """tuning.coordinates.from_rate tuning.coordinates.from_timescale
+    tuning.coordinates.has_timescale tuning.coordinates.rate_of_unit_decay
+    tuning.grid.Grid tuning.links.Pair tuning.links.Shares tuning.maps.Finding
+    tuning.maps.as_text tuning.trials.read tuning.trials.value""".split()
 )
 
 
@@ -41,12 +51,15 @@ class Row:
         check: Asserts of a result that it is one.
         is_costly: Whether a call that works takes a second, or the memory
             that its numbers ask for.
+        as_they_are: Arguments that are an object of their own kind, or many,
+            and not looked at before they are used.
     """
 
     function: typing.Callable
     good: dict
     check: typing.Callable = lambda result: None
     is_costly: bool = False
+    as_they_are: frozenset = frozenset()
 
 
 def _is_public(value):
@@ -82,6 +95,11 @@ def names():
                 found |= _of_module(path, value)
             else:
                 found.add(path)
+    if HAS_SEARCH:
+        for name in tfwd.tuning.__all__:
+            value, path = getattr(tfwd.tuning, name), f"tuning.{name}"
+            is_module = inspect.ismodule(value)
+            found |= _of_module(path, value) if is_module else {path}
     return found
 
 
@@ -262,7 +280,65 @@ def _curvature_rows():
     }
 
 
+def _tuning_rows():
+    import keras_tuner
+
+    tuning = tfwd.tuning
+    trials = [
+        {
+            "learning_rate": rate,
+            "weight_decay": decay,
+            "seed": seed,
+            # Best in the middle, where no edge is warned of.
+            "objective": abs(rate - 0.2) + abs(decay - 0.2) + 0.1 * seed,
+            "status": "completed",
+        }
+        for rate in (0.1, 0.2, 0.4)
+        for decay in (0.1, 0.2, 0.4)
+        for seed in (0, 1)
+    ]
+    axes = {"x": "learning_rate", "y": "weight_decay"}
+    known = {
+        "optimizer": {"hp": keras_tuner.HyperParameters()},
+        "hypermodel": {
+            "settings": tfwd.training.settings.Settings(),
+            "space": {"learning_rate": "log:1e-4:1e-1"},
+        },
+        "grid.from_trials": {"trials": trials, **axes},
+        "maps.findings": {
+            "grid": tuning.grid.from_trials(trials, **axes),
+            "default": 0.2,
+            "resamples": 2,
+        },
+        "links.resolve": {"links": {"a": "b * 2"}, "values": {"b": 2.0}},
+        # It speaks of the text by the name of the value.
+        "links.parse": {"name": "text", "text": "b * 2"},
+    }
+    as_they_are = {"hp", "grid", "trials", "links", "values", "name", "x", "y"}
+    as_they_are |= {"space", "thresholds", "above_best", "whole"}
+    checks = {
+        "optimizer": _saved_again,
+        "maps.findings": tuning.maps.as_text,
+        "grid.from_trials": lambda grid: grid.check_has_no_holes(),
+    }
+    rows = {}
+    for path, good in known.items():
+        function = tuning
+        for part in path.split("."):
+            function = getattr(function, part)
+        rows[f"tuning.{path}"] = Row(
+            function,
+            defaults(function) | good,
+            checks.get(path, lambda result: None),
+            # Of which 2**31 would be drawn.
+            is_costly=path == "maps.findings",
+            as_they_are=frozenset(as_they_are & set(defaults(function))),
+        )
+    return rows
+
+
 def rows():
     """Returns {name: Row} for the backend that runs."""
     found = _optimizer_rows() | _plain_rows()
-    return found | (_curvature_rows() if HAS_CURVATURE else {})
+    found |= _curvature_rows() if HAS_CURVATURE else {}
+    return found | (_tuning_rows() if HAS_SEARCH else {})

@@ -109,7 +109,7 @@ def imported(*command, **environment):
 
 
 @pytest.mark.parametrize(
-    "binary", ["tfwd.train", "tfwd.diagnose", "tfwd.data.prepare"]
+    "binary", ["tfwd.train", "tfwd.tune", "tfwd.diagnose", "tfwd.data.prepare"]
 )
 @pytest.mark.parametrize(
     ("argument", "code"), [("--help", 0), ("--no_such_flag", 2)]
@@ -120,7 +120,7 @@ def test_flags_need_no_tensorflow(binary, argument, code):
     assert "absl.flags" in modules
     roots = {name.partition(".")[0] for name in modules}
     slow = {"tensorflow", "tensorflow_datasets", "keras", "jax", "matplotlib"}
-    assert not roots & slow
+    assert not roots & (slow | {"keras_tuner"})
     assert ("--dataset:" in out) == (argument == "--help")
 
 
@@ -141,6 +141,18 @@ def test_command_imports_what_models_are_saved_with_and_says_nothing(tmp_path):
     assert out.split()[:2] == ["loss", "accuracy"]
     # Keras has looked for matplotlib, which was not found.
     assert "tensorflow" in modules and "matplotlib.figure" not in modules
+
+
+def test_search_says_nothing_but_what_it_will_take():
+    modules, code, out, rest = imported(
+        "tfwd.tune",
+        *("--search=learning_rate=choice:0.1", "--hidden_units=4"),
+        *("--num_validation=300", "--epochs=1", "--dry_run"),
+        TF_CPP_MIN_LOG_LEVEL=None,
+    )
+    assert (code, rest) == (0, [])
+    assert out.splitlines()[0] == "0 learning_rate=0.1"
+    assert "keras_tuner" in modules
 
 
 def test_preparation_says_nothing_but_what_is_wrong(tmp_path):

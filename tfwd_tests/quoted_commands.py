@@ -1,15 +1,17 @@
 """Finds the commands of this repository that its texts quote.
 
 A command runs a module (`python -m tfwd...`) or a script (`launch/...`). It is
-quoted between backticks, as an indented line, or in a block of Markdown that
-begins with three backticks and `sh`. Quotes are given with one blank between
-words, without comments, as `python` or `launch/...` whatever the path to it.
+quoted between backticks, as an indented line, in a block of Markdown that
+begins with three backticks and `sh`, or as a whole string of Python. Quotes are
+given with one blank between words, without comments, as `python` or
+`launch/...` whatever the path to it.
 """
 
 import ast
 import re
 
 _MENTION = re.compile(r"-m\s+tfwd|\blaunch/\w+\.(?:sh|sbatch)\b")
+_COMMAND = re.compile(r"(?:\./)?launch/\w+\.(?:sh|sbatch)(?: --.*)?")
 _STRAY = re.compile(rf".*(?:{_MENTION.pattern}).*")
 _QUOTES = (
     re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE),
@@ -76,7 +78,8 @@ def in_python(source):
     """
     commands, strays = [], []
     for text in _strings(ast.parse(source)):
-        found = in_text(text)
+        is_command = _COMMAND.fullmatch(text)
+        found = ([_plain(text)], []) if is_command else in_text(text)
         commands += found[0]
         strays += found[1]
     return commands, strays

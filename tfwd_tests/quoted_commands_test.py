@@ -2,9 +2,10 @@
 
 As it is quoted, with what `QUICK` adds to make it small and with files of this
 test in place of a reader's, in this process, which has TensorFlow already. A
-script of launch/ runs, and its stand-in for Python writes down what the binary
-would get; the binary then gets it here. MNIST and CIFAR-10 are thirteen random
-images in the published form. A command that is not in `QUICK` fails.
+script of launch/ runs as it is quoted, and its stand-in for Python writes down
+what the binary would get; the binary then gets it here. MNIST and CIFAR-10 are
+thirteen random images in the published form. A command that is not in `QUICK`
+fails.
 
 Of the commands in configs/ the flags are read here, and configs_test.py makes
 the plan of each; their models are those of the other commands, or are built in
@@ -71,6 +72,7 @@ IMAGES = (
     *("--epochs=1", "--width=0.02", "--batch_size=5", "--eval_batch_size=5"),
     "--output_dir=new",
 )
+ONE_TRIAL = (*DIGITS, "--tuner=random", "--max_trials=1")
 BENCHMARK = ("--quick", "--repeats=1")
 # What is added to each command.
 QUICK = {
@@ -103,6 +105,11 @@ QUICK = {
     "launch/gpu.sh --model=vgg16 --dataset=cifar10 --data_dir=DATA": IMAGES,
     "launch/multi_worker.sh --workers=2 --output_dir=runs/two": DIGITS[:-1],
     "sbatch --nodes=4 launch/slurm.sbatch --output_dir=runs/wide": FlagsAlone(),
+    "launch/tune.sh": ONE_TRIAL,
+    "launch/tune.sh --search=learning_rate=log:1e-4:1e-1:7 "
+    "--search=weight_decay=choice:1e-4,5e-4,1e-3 --optimizer=adams "
+    "--epochs=20": ONE_TRIAL,
+    "launch/tune.sh --flagfile=configs/search/default.flags --dry_run": (),
     "launch/test.sh": SUITE,
     "launch/test.sh --full": SUITE,
     "launch/test.sh --rest": SUITE,
@@ -114,6 +121,8 @@ QUICK = {
     "python -m tfwd.train --strategy=multi_worker": FlagsAlone(
         ("--worker_hosts=a:1,b:2", "--task_index=0")
     ),
+    "python -m tfwd.tune --help": (),
+    "launch/train.sh --flagfile={...}": DIGITS,
     "python -m tfwd.diagnose --help": (),
     "python -m tfwd.diagnose --checkpoint=runs/NAME": ("--examples=16",),
     "python -m tfwd.diagnose --model_file=model.keras --dataset=digits": (
@@ -138,6 +147,7 @@ QUICK = {
         *BENCHMARK,
         *("--cases=digits", "--optimizers=sgds"),
     ),
+    "python -m tfwd_tests.benchmarks.search": ("--trials=5", "--repeats=2"),
     "python -m tfwd_tests.benchmarks.optimizers": BENCHMARK,
     "python -m tfwd_tests.benchmarks.kfac --peer=PYTHON": (
         *BENCHMARK,
@@ -146,7 +156,8 @@ QUICK = {
 }
 
 
-# What stands in place of a reader's files: values of flags, and fixtures.
+# What stands in place of a reader's files: values, of any flag or of the one
+# that is named, and fixtures.
 PLACEHOLDERS = {
     "$HOME/tensorflow_datasets": "data_dir",
     "DATA": "data_dir",
@@ -156,7 +167,8 @@ PLACEHOLDERS = {
     "nets:small": "net",
     "cifar-10-python.tar.gz": "archive",
     "FILES": "archive",
-    "{...}": "data_set",
+    "--dataset={...}": "data_set",
+    "--flagfile={...}": "best_flags",
     "PYTHON": "peer",
 }
 # Takes no steps, but speaks as kfac_jax_peer.py does.
@@ -201,6 +213,14 @@ def archive(published_cifar10, monkeypatch):
 @pytest.fixture
 def data_set():
     return "cifar10"
+
+
+@pytest.fixture
+def best_flags(tmp_path):
+    """What a search has chosen."""
+    path = tmp_path / "best.flags"
+    path.write_text("--optimizer=adams\n--weight_decay=0.001\n")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +270,9 @@ def peer(tmp_path):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    return launching.copy_to(tmp_path_factory.mktemp("check out"))
+    root = launching.copy_to(tmp_path_factory.mktemp("check out"))
+    (root / "configs").symlink_to(ROOT / "configs")
+    return root
 
 
 @pytest.fixture
@@ -281,8 +303,9 @@ def call(module, arguments):
 
 def filled(words, request):
     """The words of a command with files of this test for placeholders."""
-    for place, fixture in PLACEHOLDERS.items():
-        pattern = re.compile(rf"(?<==){re.escape(place)}(?=$|/)")
+    for key, fixture in PLACEHOLDERS.items():
+        flag, _, place = key.rpartition("=")
+        pattern = re.compile(rf"(?<={flag}=){re.escape(place)}(?=$|/)")
         for number, word in enumerate(words):
             if pattern.search(word):
                 given = str(request.getfixturevalue(fixture))
@@ -309,15 +332,18 @@ def test_command_runs(command, request):
         return
     reads_flags = isinstance(quick, FlagsAlone)
     more = quick.arguments if reads_flags else quick
-    words = filled([*shlex.split(command), *more], request)
+    words = filled(shlex.split(command), request)
+    more = filled([*more], request)
     if words[0] == "launch/multi_worker.sh":
-        run_workers(words[1:], request.getfixturevalue("tmp_path"))
+        run_workers(words[1:] + more, request.getfixturevalue("tmp_path"))
         return
     if words[0] == "python":
         module, *arguments = words[2:]
     else:
-        module = "tfwd.train"
+        is_search = words[0] == "launch/tune.sh"
+        module = "tfwd.tune" if is_search else "tfwd.train"
         arguments = handed_over(words, request.getfixturevalue("launcher"))
+    arguments += more
     if reads_flags:
         read_flags(arguments)
     else:
@@ -404,3 +430,10 @@ def test_commands_in_strings_of_python_are_found():
     source = '"""`launch/a.sh`"""\nf(f"`python -m tfwd.{a}`")'
     commands, strays = quoted_commands.in_python(source)
     assert (commands, strays) == (["launch/a.sh", "python -m tfwd.{...}"], [])
+
+
+def test_string_of_python_that_is_a_command_is_a_quote():
+    commands, strays = quoted_commands.in_python('f(f"./launch/a.sh --b={c}")')
+    assert (commands, strays) == (["launch/a.sh --b={...}"], [])
+    _, strays = quoted_commands.in_python('f("with launch/a.sh")')
+    assert strays == ["with launch/a.sh"]
