@@ -165,7 +165,10 @@ def _positive(name, number, at_most=math.inf):
 
 
 def _shown(value):
-    text = " ".join(str(value).split())
+    try:
+        text = " ".join(str(value).split())
+    except ValueError:  # A whole number of thousands of digits.
+        text = f"a value of type {type(value).__name__}"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 

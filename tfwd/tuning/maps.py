@@ -16,6 +16,7 @@ regret of a default), `valley` (the slope), `basin` (the area) and `bootstrap`
 import dataclasses
 import functools
 
+from tfwd.optimizers import arguments
 from tfwd.tuning import basin as basin_lib
 from tfwd.tuning import bootstrap
 from tfwd.tuning import optimum
@@ -146,7 +147,7 @@ def _area(grid, **limit):
 
 def _of_default(grid, default):
     if default is not None:
-        name = f"regret of {grid.y}={default}"
+        name = f"regret of {grid.y}={arguments.shown(default)}"
         yield name, lambda g: optimum.regret(g, default), ""
 
 

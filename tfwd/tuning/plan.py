@@ -88,7 +88,7 @@ def make(flags, space):
         rules.refuse(
             "strategy",
             "must be one of a single process, as each trial is; several are "
-            "searched with by --workers of launch/tune.sh",
+            "searched with by --workers of tune.sh",
             example.strategy,
         )
     if example.mode != "train":
