@@ -55,7 +55,8 @@ def test_diverged_others_count_as_the_worst():
 
 def test_reason_tells_the_numbers_in_one_line():
     assert pruning.median([0.9, 0.61], OTHERS) == (
-        "best 0.61 after epoch 2 is worse than 0.6, the median of 3 others there"
+        "best 0.61 after epoch 2 is worse than 0.6, "
+        "the median of 3 others there"
     )
     assert pruning.halving([0.75], OTHERS) == (
         "best 0.75 after epoch 1 is number 2 of 4, of which 1 go on"

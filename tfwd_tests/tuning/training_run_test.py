@@ -6,12 +6,12 @@ import signal
 import pytest
 
 from tfwd.training import lock
-from tfwd.training import logs
 from tfwd.training import settings as settings_lib
 from tfwd.tuning import objective
 from tfwd.tuning import outcome
 from tfwd.tuning import stopped
 from tfwd.tuning import training_run
+from tfwd_tests.tuning import metrics
 
 ACCURACY = objective.Objective("validation_accuracy", True)
 
@@ -88,23 +88,13 @@ def test_a_refused_run_has_failed_with_one_line(tmp_path):
     assert reason.startswith("`num_validation`") and "\n" not in reason
 
 
-def _metrics(folder, *accuracies):
-    folder.mkdir()
-    file = logs.MetricsFile(folder / "metrics.csv")
-    for epoch, accuracy in enumerate(accuracies, start=1):
-        row = {"step": epoch, "epoch": epoch, "elapsed_seconds": epoch / 2}
-        file.append(row | {"validation_accuracy": accuracy})
-    file.close()
-    return folder
-
-
 @pytest.mark.parametrize(
     ("select_on", "value"), [("final", 0.7), ("best", 0.75)]
 )
 def test_a_completed_run_counts_with_its_final_or_its_best_epoch(
     tmp_path, select_on, value
 ):
-    folder = _metrics(tmp_path / "run", 0.5, 0.75, 0.7)
+    folder = metrics.write(tmp_path / "run", 0.5, 0.75, 0.7)
     found = training_run.outcome_of(
         folder, (outcome.COMPLETED, ""), ACCURACY, select_on
     )
@@ -113,7 +103,7 @@ def test_a_completed_run_counts_with_its_final_or_its_best_epoch(
 
 @pytest.mark.parametrize("select_on", ["final", "best"])
 def test_a_pruned_run_has_the_objective_of_its_last_epoch(tmp_path, select_on):
-    folder = _metrics(tmp_path / "run", 0.75, 0.5)
+    folder = metrics.write(tmp_path / "run", 0.75, 0.5)
     found = training_run.outcome_of(
         folder, (outcome.PRUNED, "why"), ACCURACY, select_on
     )
