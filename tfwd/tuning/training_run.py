@@ -16,6 +16,7 @@ from tfwd.training import loop
 from tfwd.training import run as run_lib
 from tfwd.training import signals
 from tfwd.training import usage
+from tfwd.tuning import graphs
 from tfwd.tuning import objective as objective_lib
 from tfwd.tuning import outcome
 from tfwd.tuning import stopped
@@ -54,6 +55,7 @@ def train(settings, source=None, splits=None, goes_on=lambda epochs: True):
     stop = signals.StopRequest()
     with (
         _stopping(stop),
+        graphs.released(),
         folder.with_name(f"{folder.name}.log").open("a") as log,
     ):
         try:

@@ -1,8 +1,10 @@
 """A run of a search ends as it should, whatever ends it."""
 
+import gc
 import os
 import signal
 
+import keras
 import pytest
 
 from tfwd.training import lock
@@ -114,3 +116,19 @@ def test_a_run_without_an_epoch_has_nothing_but_its_reason(tmp_path):
     ended = (outcome.DIVERGED, "not finite")
     found = training_run.outcome_of(tmp_path, ended, ACCURACY, "final")
     assert found == outcome.Outcome("diverged", None, 0, None, 0.0, *ended[1:])
+
+
+def test_runs_leave_no_graphs_behind(tmp_path):
+    def graphs():
+        gc.collect()
+        kinds = [type(each).__name__ for each in gc.get_objects()]
+        return sum(name.endswith("FuncGraph") for name in kinds)
+
+    counts = []
+    for number in range(3):
+        run = settings(tmp_path / str(number), epochs=1)
+        assert training_run.train(run) == (outcome.COMPLETED, "")
+        # As the next run begins.
+        keras.backend.clear_session()
+        counts.append(graphs())
+    assert counts == counts[:1] * 3
