@@ -183,7 +183,7 @@ def training_batches(
         batch = batches.Batch(images, labels, weights, keys)
         return finish(source, batch, augment) if finished else batch
 
-    shares = tf.data.Dataset.counter(first_epoch).flat_map(shares_of)
+    shares = pipeline.counted_from(first_epoch).flat_map(shares_of)
     return pipeline.ready(
         pipeline.in_parallel(shares, read), tf.data.INFINITE_CARDINALITY
     )

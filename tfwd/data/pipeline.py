@@ -88,7 +88,7 @@ def training_batches(
         )
         return finish(source, batch, augment) if finished else batch
 
-    shares = tf.data.Dataset.counter(first_epoch).flat_map(shares_of)
+    shares = counted_from(first_epoch).flat_map(shares_of)
     return ready(in_parallel(shares, read), tf.data.INFINITE_CARDINALITY)
 
 
@@ -207,6 +207,15 @@ def on_host(examples: partition.Examples) -> tuple[tf.Tensor, tf.Tensor]:
             tf.convert_to_tensor(examples.images),
             tf.convert_to_tensor(examples.labels),
         )
+
+
+def counted_from(first) -> tf.data.Dataset:
+    """Returns first, first + 1, ... without end, as int64.
+
+    Not by `Dataset.counter`, of whose function TensorFlow (2.21) keeps the
+    graph until the process ends.
+    """
+    return tf.data.Dataset.range(first, tf.int64.max)
 
 
 def in_parallel(dataset: tf.data.Dataset, function) -> tf.data.Dataset:

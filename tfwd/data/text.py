@@ -227,7 +227,7 @@ def training_batches(
         return augmentation.hashed(seed, step // steps, index)
 
     first = (first_epoch * steps + first_step) * shard.count
-    turns = tf.data.Dataset.counter(first)
+    turns = pipeline.counted_from(first)
     segments = read(turns, (inputs, labels, weights), keys, shard)
     return pipeline.ready(segments, tf.data.INFINITE_CARDINALITY)
 

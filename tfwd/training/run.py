@@ -22,13 +22,16 @@ from tfwd.training import writers as writers_lib
 _MOST_RESTORES = 3
 
 
-def train(job, goes_on=lambda epochs: True):
+def train(job, goes_on=lambda epochs: True, stop=None):
     """Trains a prepared job and writes its folder.
 
     Args:
         job: A `Job`.
         goes_on: A function of the number of finished epochs, asked before each
             epoch; false ends the call there, the run being at a checkpoint.
+        stop: The `signals.StopRequest` that the run opens; by default a new
+            one. It tells the caller of a signal that came when the run was at
+            its end, or fails afterwards.
 
     Returns:
         Exit code: 0, or 128 + the number of the signal that stopped the run,
@@ -40,12 +43,12 @@ def train(job, goes_on=lambda epochs: True):
         CheckpointWriteError: A checkpoint could not be written.
     """
     try:
-        return _train(job, goes_on)
+        return _train(job, goes_on, stop or signals.StopRequest())
     finally:
         job.folder.release()
 
 
-def _train(job, goes_on):
+def _train(job, goes_on, stop):
     settings = job.settings
     if job.folder.is_complete:
         print(f"{job.folder.path} is complete: nothing is left to train")
@@ -53,7 +56,7 @@ def _train(job, goes_on):
     if job.progress.step:
         print(f"Going on from the checkpoint of step {job.progress.step}")
     with (
-        signals.StopRequest() as stop,
+        stop,
         watchdog_lib.Watchdog(settings.step_timeout) as watchdog,
     ):
         while True:

@@ -1,12 +1,15 @@
 """The end of a search: the best cell, trained again and tested, the report."""
 
 import dataclasses
+import itertools
+import os
 
 from tfwd import durable
 from tfwd.training import command
 from tfwd.training import flag_lines
 from tfwd.training import logs
 from tfwd.training import optimizer as optimizer_lib
+from tfwd.training import output
 from tfwd.tuning import outcome
 from tfwd.tuning import pictures
 from tfwd.tuning import report
@@ -34,18 +37,53 @@ def conclude(plan, folder, rows, trials):
 
     Raises:
         Stopped: A signal asked the process to end.
+        BusyError: Another process trains the best cell.
         OSError: A disk fails.
     """
     best = results.best(rows, plan.objective, len(plan.seeds))
-    tested = None
-    if best is not None:
-        settings = write_flags(plan, best, folder)
-        if plan.search.retrain:
-            tested = retrain(plan, settings, folder)
+    if best is None:
+        write_report(plan, folder, rows, trials)
+        return command.refuse(
+            f"none of the {trials} trials was completed, see {folder / REPORT}"
+        )
+    settings = write_flags(plan, best, folder)
+    _make_room(settings, folder)
+    tested = _last_measures(folder / FOLDER)
+    if plan.search.retrain:
+        if tested is None:
+            # It may take as long as the search, whose results are there.
+            write_report(plan, folder, rows, trials)
+        tested = retrain(plan, settings, folder)
+    write_report(plan, folder, rows, trials, tested)
+    if isinstance(tested, str):
+        print(f"The best cell, trained again, {tested}")
+    elif tested is not None:
+        print("The best cell, trained again on all training data:")
+        print(logs.table(tested))
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".csv", ".flags", ".md", ".png"):
+            print(path)
+    return 0
+
+
+def write_report(plan, folder, rows, trials, tested=None):
+    """Writes report.md and its picture.
+
+    Args:
+        plan: A `plan.Plan`.
+        folder: The `pathlib.Path` of the search.
+        rows: Those of trials.csv.
+        trials: How many trials there were.
+        tested: What `retrain` returned; None without it.
+
+    Raises:
+        WriteError: The file cannot be written.
+    """
+    names = plan.space.names
+    best = results.best(rows, plan.objective, len(plan.seeds))
     title = f"{plan.example.model} on {plan.example.dataset}"
     if "optimizer" not in plan.names:
         title += f", {plan.example.optimizer}"
-    names = plan.space.names
     text = report.text(
         report.Search(
             title=title,
@@ -61,23 +99,10 @@ def conclude(plan, folder, rows, trials):
         picture=pictures.draw(
             results.cells(rows), names, plan.objective, title, folder, best
         ),
-        retrained=tested if isinstance(tested, dict) else None,
+        retrained=tested,
         default=_default(plan),
     )
     durable.write_text(folder / REPORT, text)
-    if best is None:
-        return command.refuse(
-            f"none of the {trials} trials was completed, see {folder / REPORT}"
-        )
-    if isinstance(tested, str):
-        print(f"The best cell, trained again, {tested}")
-    elif tested is not None:
-        print("The best cell, trained again on all training data:")
-        print(logs.table(tested))
-    for path in sorted(folder.iterdir()):
-        if path.suffix in (".csv", ".flags", ".md", ".png"):
-            print(path)
-    return 0
 
 
 def write_flags(plan, best, folder):
@@ -122,6 +147,7 @@ def retrain(plan, settings, folder):
 
     Raises:
         Stopped: A signal asked the process to end.
+        BusyError: Another process trains it.
         OSError: A disk fails.
     """
     place = folder / FOLDER
@@ -131,7 +157,34 @@ def retrain(plan, settings, folder):
     )
     if status != outcome.COMPLETED:
         return f"{status}: {reason}"
-    row = logs.read(place / "metrics.csv")[-1]
+    return _last_measures(place)
+
+
+def _make_room(settings, folder):
+    """Sets a run in the way aside: of a cell that was the best before.
+
+    As in a search that has gone on with more trials.
+    """
+    place = folder / FOLDER
+    if not (place / output.FLAGS).exists():
+        return
+    text = (place / output.FLAGS).read_text(encoding="utf-8", errors="replace")
+    if not flag_lines.differences(settings, text.splitlines()):
+        return
+    for number in itertools.count(1):
+        aside = folder / f"{FOLDER}-{number}"
+        if not aside.exists():
+            os.replace(place, aside)
+            durable.sync_folder(folder)
+            print(f"{place} was of another cell: it is {aside} now")
+            return
+
+
+def _last_measures(run):
+    """Returns {split: {measure: value}} of a run at its end, else None."""
+    if not (run / "final.keras").exists():
+        return None
+    row = logs.read(run / "metrics.csv")[-1]
     return {
         split: measures
         for split in _SPLITS

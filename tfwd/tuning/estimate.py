@@ -5,9 +5,9 @@ import pathlib
 import tempfile
 import time
 
-from tfwd.training import inputs
 from tfwd.training import job as job_lib
 from tfwd.training import pace
+from tfwd.tuning import sources
 
 # The first is compiled.
 _STEPS = 3
@@ -39,10 +39,13 @@ def work(plan, oracle):
     """Returns the `Work` of a `plan.Plan`, whose data is loaded.
 
     Of ranges, from which trials are drawn, one cell stands for all.
+
+    Raises:
+        UsageError: The data set of a cell cannot be loaded, or does not fit it.
     """
     if plan.cells is not None:
         trials = len(plan.cells)
-        steps = sum(steps_of(plan, plan.settings(each)) for each in plan.cells)
+        steps = sum(_checked_steps(plan))
     else:
         per_run = steps_of(plan, plan.example)
         trials = plan.search.trials
@@ -57,8 +60,20 @@ def work(plan, oracle):
 
 def steps_of(plan, settings):
     """Returns the training steps of a run."""
-    source = plan.sources.of(settings)
-    return settings.epochs * inputs.training_steps(settings, source)
+    return settings.epochs * plan.sources.training_steps(settings)
+
+
+def _checked_steps(plan):
+    """Yields the steps of each cell, after a look at its data."""
+    groups = {}
+    for cell in plan.cells:
+        settings = plan.settings(cell)
+        groups.setdefault(sources.flags_of(settings), []).append(settings)
+    # So that each data set is loaded once.
+    for group in groups.values():
+        for settings in group:
+            plan.sources.of(settings)
+            yield steps_of(plan, settings)
 
 
 def seconds_per_step(settings, source):

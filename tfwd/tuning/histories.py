@@ -14,7 +14,8 @@ class Histories:
     """
 
     def __init__(self, folder, objective):
-        self._folder = folder
+        # As that of its runs, which are compared with each other.
+        self._folder = folder.absolute()
         self._objective = objective
         # {file: (its size, its history)}; files only grow.
         self._known = {}
@@ -28,8 +29,12 @@ class Histories:
             return []
         known_size, history = self._known.get(path, (None, []))
         if size != known_size:
-            name = self._objective.name
-            values = (row.get(name) for row in logs.read(path))
+            try:
+                rows = logs.read(path)
+            except ValueError:
+                # Another process is at its last row.
+                return history
+            values = (row.get(self._objective.name) for row in rows)
             history = [
                 math.inf if value is None else self._objective.cost(value)
                 for value in values

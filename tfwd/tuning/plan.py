@@ -42,15 +42,16 @@ class Plan:
         """The searched and the linked names, the columns of trials.csv."""
         return (*self.space.names, *self.space.links)
 
-    @property
-    def evaluated(self):
-        """The splits that the runs are evaluated on after each epoch.
+    def evaluated(self, source):
+        """Returns the splits that runs are evaluated on after each epoch.
 
         Not the test data, unless it is what they are chosen by.
+
+        Args:
+            source: The data set.
         """
         if self.objective.name.startswith("test_"):
             return ("validation", "test")
-        source = self.sources.of(self.example)
         has_split = "validation" in source.split_names
         return ("validation",) if has_split else ("test",)
 

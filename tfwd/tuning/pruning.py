@@ -74,8 +74,8 @@ def halving(history, others, factor=3):
     if count < factor or rank <= kept:
         return None
     return (
-        f"best {abs(own):g} after epoch {epoch} is number {rank} of {count}, of "
-        f"which {kept} go on"
+        f"best {abs(own):g} after epoch {epoch} is number {rank} of {count}, "
+        f"of which {kept} go on"
     )
 
 

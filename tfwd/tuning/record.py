@@ -4,7 +4,8 @@ import shutil
 import sys
 import time
 
-from tfwd.tuning import estimate
+from tfwd.training import usage
+from tfwd.tuning import durable_oracle
 from tfwd.tuning import hparams_record
 from tfwd.tuning import results
 from tfwd.tuning import standing
@@ -20,21 +21,27 @@ class Record:
     Args:
         plan: A `plan.Plan`.
         folder: The `pathlib.Path` of the search.
+        is_chief: Whether other processes train its runs.
     """
 
-    def __init__(self, plan, folder):
+    def __init__(self, plan, folder, is_chief=False):
         self._plan = plan
         self._folder = folder
+        self._is_chief = is_chief
+        # A run has a log for its output.
+        self._output = sys.stdout
         self._oracle = None
         self._work = None
         # {trial id: (its values, [(seed, outcome)])}.
         self._ended = {}
-        # Training steps that are behind the search, and of this process.
+        self._best = None
+        # Training steps of the trials that have ended, which they may not have
+        # come to, and those that were done since this process began.
         self._behind = 0
         self._done = 0
         self._begin = time.monotonic()
-        # {run folder: the epochs of it that are counted}.
-        self._epochs = {}
+        # {folder of a run of the trial that goes on: its steps}.
+        self._ongoing = {}
 
     def begin(self, oracle, work):
         """Takes over what earlier processes have found.
@@ -42,47 +49,62 @@ class Record:
         Args:
             oracle: The `durable_oracle.DurableOracle`, which has read it.
             work: The `estimate.Work` of the search.
+
+        Raises:
+            UsageError: The outcome of a trial that has ended is not there.
+            WriteError: The disk is full.
         """
         self._oracle, self._work = oracle, work
-        for trial_id in oracle.end_order:
-            self._take(oracle.trials[trial_id])
+        try:
+            for trial_id in oracle.end_order:
+                self._take(oracle.trials[trial_id])
+        except durable_oracle.MissingOutcomeError as error:
+            raise usage.UsageError(
+                "The folder of a search must have the outcome of every trial "
+                f"that has ended. Received: {error}"
+            ) from error
+        if self._ended:
+            self._write()
         self._begin = time.monotonic()
         if self._plan.flags.values["tensorboard"]:
             hparams_record.begin(self._plan, self._folder)
 
-    def epoch(self, settings, epochs):
+    def epoch(self, settings, epochs, first=0):
         """Counts an epoch of a run of this process.
 
         Args:
             settings: The `Settings` of the run.
             epochs: How many of it are finished.
+            first: How many of them are those of an earlier trial.
         """
-        known = self._epochs.get(settings.output_dir, epochs)
-        self._epochs[settings.output_dir] = epochs
-        steps = estimate.steps_of(self._plan, settings) // settings.epochs
-        self._done += (epochs - known) * steps
-        if sys.stdout.isatty():
-            print(f"\r{self._standing()}\033[K", end="", flush=True)
+        steps = (epochs - first) * self._plan.sources.training_steps(settings)
+        # What an earlier process has done was not done in the time measured.
+        self._done += steps - self._ongoing.get(settings.output_dir, steps)
+        self._ongoing[settings.output_dir] = steps
+        if self._output.isatty():
+            self._show(end="")
 
     def ended(self, trial):
-        """Writes a trial that has ended, and shows where the search stands."""
+        """Writes a trial that has ended, and shows where the search stands.
+
+        Raises:
+            WriteError: The disk is full.
+        """
         steps = self._take(trial)
-        if not any(str(run) in self._epochs for run in self._runs(trial)):
-            # Another process has trained it.
+        if self._is_chief:
             self._done += steps
-        rows = self.rows()
-        table.write(self._folder / "trials.csv", self._plan.names, rows)
+        for run in self._runs(trial):
+            self._ongoing.pop(str(run), None)
+        self._write()
         if self._plan.flags.values["tensorboard"]:
             values, runs = self._ended[trial.trial_id]
             hparams_record.ended(
                 self._plan, self._folder, trial.trial_id, values, dict(runs)
             )
-        keeps_all = self._plan.search.keep_trials == "all"
         # A promoted trial goes on from there.
-        if not keeps_all and self._plan.search.tuner != "hyperband":
+        if self._plan.search.tuner != "hyperband":
             self._tidy(trial)
-        start = "\r\033[K" if sys.stdout.isatty() else ""
-        print(f"{start}{self._standing()}", flush=True)
+        self._show(end="\n")
 
     def rows(self):
         """Returns the rows of trials.csv, sorted."""
@@ -93,9 +115,8 @@ class Record:
 
     def tidy(self):
         """Removes checkpoints and models of all trials, unless kept."""
-        if self._plan.search.keep_trials == "results":
-            for trial_id in self._ended:
-                self._tidy(self._oracle.trials[trial_id])
+        for trial_id in self._ended:
+            self._tidy(self._oracle.trials[trial_id])
 
     def _take(self, trial):
         """Adds a trial; returns the steps that it was to take."""
@@ -106,10 +127,10 @@ class Record:
             list(outcomes.items()),
         )
         settings = self._plan.settings(values)
-        steps = estimate.steps_of(self._plan, settings) // settings.epochs
         first = values.get("tuner/initial_epoch", 0)
         last = values.get("tuner/epochs", settings.epochs)
-        steps *= (last - first) * len(outcomes)
+        epochs = (last - first) * len(outcomes)
+        steps = epochs * self._plan.sources.training_steps(settings)
         self._behind += steps
         return steps
 
@@ -118,6 +139,8 @@ class Record:
         return [folder / f"seed_{seed}" for seed in self._plan.seeds]
 
     def _tidy(self, trial):
+        if self._plan.search.keep_trials == "all":
+            return
         for run in self._runs(trial):
             for name in _LARGE:
                 path = run / name
@@ -126,15 +149,23 @@ class Record:
                 else:
                     path.unlink(missing_ok=True)
 
-    def _standing(self):
-        left = max(self._work.steps - self._behind, 0)
-        return standing.text(
+    def _write(self):
+        rows = self.rows()
+        self._best = results.best(rows, self._plan.objective)
+        table.write(self._folder / "trials.csv", self._plan.names, rows)
+
+    def _show(self, end):
+        left = self._work.steps - self._behind - sum(self._ongoing.values())
+        text = standing.text(
             min(len(self._ended) + 1, self._work.trials),
             self._work.trials,
             self._done,
-            self._done + left,
+            self._done + max(left, 0),
             time.monotonic() - self._begin,
-            results.best(self.rows(), self._plan.objective),
+            self._best,
             objective=self._plan.objective,
             is_bound=self._work.is_bound,
         )
+        if self._output.isatty():
+            text = f"\r{text}\033[K"
+        print(text, end=end, file=self._output, flush=True)

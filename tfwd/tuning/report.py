@@ -45,7 +45,8 @@ def text(search, rows, *, replay, picture=None, retrained=None, default=None):
         replay: The command that trains with the best values.
         picture: Name of the picture beside the report, None without one.
         retrained: {split: {measure: number}} of the model that was trained
-            anew with the best values; None without one.
+            anew with the best values, or how it ended without one, such as
+            "diverged: why"; None if it was not.
         default: A value of the second axis, λ, whose regret is told where the
             map has it within.
     """
@@ -175,6 +176,8 @@ def _others(search, rows):
 def _retrained(splits):
     if not splits:
         return "It was not retrained.\n"
+    if isinstance(splits, str):
+        return f"It {splits}.\n"
     measures = list(next(iter(splits.values())))
     lines = [
         [split, *(f"{values[name]:.6g}" for name in measures)]

@@ -14,11 +14,11 @@ class Runner:
     Args:
         plan: The `plan.Plan` of the search.
         folder: The `pathlib.Path` of the search.
-        on_epoch: Called with the `Settings` of a run and its finished epochs,
-            before each epoch.
+        on_epoch: Called with the `Settings` of a run, its finished epochs, and
+            those of them that another trial has trained, before each epoch.
     """
 
-    def __init__(self, plan, folder, on_epoch):
+    def __init__(self, plan, folder, on_epoch=lambda *_: None):
         self._plan = plan
         self._histories = histories.Histories(folder, plan.objective)
         self._on_epoch = on_epoch
@@ -52,20 +52,22 @@ class Runner:
             output_dir=str(folder),
             resume="auto",
         )
+        first = values.get("tuner/initial_epoch", 0)
         last = values.get("tuner/epochs", settings.epochs)
+        source = self._plan.sources.of(settings)
         reason = None
 
         def goes_on(done):
             nonlocal reason
-            self._on_epoch(settings, done)
+            self._on_epoch(settings, done, first)
             if done < last:
                 reason = self._pruned(folder) if done else None
             return done < last and reason is None
 
         ended = training_run.train(
             settings,
-            self._plan.sources.of(settings),
-            self._plan.evaluated,
+            source,
+            self._plan.evaluated(source),
             goes_on,
         )
         if reason is not None:

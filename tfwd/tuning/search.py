@@ -14,6 +14,7 @@ from tfwd.tuning import roles
 from tfwd.tuning import runner
 from tfwd.tuning import search_folder
 from tfwd.tuning import stopped
+from tfwd.tuning import training_run
 from tfwd.tuning import tuner as tuner_lib
 from tfwd.tuning import worker
 
@@ -45,7 +46,7 @@ def execute(flags, space):
     except stopped.Stopped as request:
         print("The search is stopped; the same command goes on with it")
         return request.exit_code
-    except (OSError, worker.ChiefError) as error:
+    except (OSError, worker.ChiefError, training_run.BusyError) as error:
         return command.fail(error)
 
 
@@ -91,21 +92,22 @@ def _searched(plan):
     if role != roles.SINGLE and plan.flags.values["output_dir"] is None:
         rules.refuse("output_dir", "is needed by a chief and its workers", None)
     path = search_folder.path_of(plan.flags)
-    lock = None
-    if role != roles.WORKER:
-        lock = search_folder.claim(path, plan.flags)
+    if role == roles.WORKER:
+        search_folder.check_same(path, plan.flags)
+        run = runner.Runner(plan, path)
+        # All files but those of its runs are the chief's.
+        tuner_lib.Tuner(oracle_of(plan), run, path).search()
+        return 0
+    lock = search_folder.claim(path, plan.flags)
     try:
-        kept = record.Record(plan, path)
+        kept = record.Record(plan, path, is_chief=role == roles.CHIEF)
         oracle = oracle_of(plan, on_end=kept.ended)
         run = runner.Runner(plan, path, kept.epoch)
         tuner = tuner_lib.Tuner(oracle, run, path)
         kept.begin(oracle, estimate.work(plan, oracle))
         tuner.search()
-        if role == roles.WORKER:
-            return 0
         kept.tidy()
         tuner.results_summary(_SHOWN)
         return conclusion.conclude(plan, path, kept.rows(), len(oracle.trials))
     finally:
-        if lock is not None:
-            lock.release()
+        lock.release()

@@ -1,7 +1,9 @@
 """A run of a search: the training binary's job, and what became of it."""
 
 import contextlib
+import gc
 import pathlib
+import traceback
 
 import keras
 import tensorflow as tf
@@ -12,7 +14,9 @@ from tfwd.training import lock
 from tfwd.training import logs
 from tfwd.training import loop
 from tfwd.training import run as run_lib
+from tfwd.training import signals
 from tfwd.training import usage
+from tfwd.tuning import graphs
 from tfwd.tuning import objective as objective_lib
 from tfwd.tuning import outcome
 from tfwd.tuning import stopped
@@ -46,7 +50,14 @@ def train(settings, source=None, splits=None, goes_on=lambda epochs: True):
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Layers are numbered in each process, and so named as in the binary's.
     keras.backend.clear_session()
-    with folder.with_name(f"{folder.name}.log").open("a") as log:
+    # Or the run before, which is full of cycles, stays for many more.
+    gc.collect()
+    stop = signals.StopRequest()
+    with (
+        _stopping(stop),
+        graphs.released(),
+        folder.with_name(f"{folder.name}.log").open("a") as log,
+    ):
         try:
             with (
                 contextlib.redirect_stdout(log),
@@ -55,7 +66,7 @@ def train(settings, source=None, splits=None, goes_on=lambda epochs: True):
                 inputs.named_damage(lambda: inputs.load(settings)),
             ):
                 job = job_lib.prepare(settings, source=source, splits=splits)
-                code = run_lib.train(job, goes_on)
+                run_lib.train(job, goes_on, stop)
         except loop.NonFiniteError as error:
             return outcome.DIVERGED, _line(error.__cause__ or error)
         except usage.UsageError as error:
@@ -64,9 +75,25 @@ def train(settings, source=None, splits=None, goes_on=lambda epochs: True):
             return outcome.FAILED, _line(error)
         except tf.errors.ResourceExhaustedError as error:
             return outcome.FAILED, _line(f"Out of memory: {error.message}")
-    if code:
-        raise stopped.Stopped(code)
+        except Exception:
+            # The outcome has room for a line alone.
+            traceback.print_exc(file=log)
+            raise
     return outcome.COMPLETED, ""
+
+
+@contextlib.contextmanager
+def _stopping(stop):
+    """Ends the search after a run that was asked to stop.
+
+    Also one that came to its end or failed before it could: the signal was
+    meant for the whole process.
+    """
+    try:
+        yield
+    finally:
+        if stop.number is not None:
+            raise stopped.Stopped(stop.exit_code)
 
 
 def outcome_of(folder, ended, objective, select_on):
@@ -84,6 +111,8 @@ def outcome_of(folder, ended, objective, select_on):
         rows = logs.read(folder / "metrics.csv")
     if status == outcome.COMPLETED:
         value, _ = objective_lib.value(rows, objective, select_on)
+    elif status == outcome.PRUNED and rows:
+        value, _ = objective_lib.value(rows, objective)
     if rows:
         _, best_epoch = objective_lib.value(rows, objective, "best")
     return outcome.Outcome(
