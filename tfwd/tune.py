@@ -5,7 +5,7 @@ from tfwd.training import flagfile
 from tfwd.training import settings as settings_lib
 from tfwd.training import usage
 from tfwd.tuning import flags as flags_lib
-from tfwd.tuning import space as space_lib
+from tfwd.tuning.values import space as space_lib
 
 
 def main(arguments):

@@ -8,7 +8,7 @@ import pytest
 
 from tfwd import train
 from tfwd.training import flagfile
-from tfwd.tuning import training_run
+from tfwd.tuning.runs import training_run
 from tfwd_tests.training import runs
 from tfwd_tests.tuning import small
 

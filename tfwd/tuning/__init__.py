@@ -13,7 +13,13 @@ from tfwd import extras
 
 extras.require("tfwd.tuning", "tune", "keras_tuner", *extras.MODULES["train"])
 
-_MODULES = ("coordinates", "grid", "links", "maps", "trials")
+_MODULES = {
+    "coordinates": "coordinates",
+    "grid": "maps.grid",
+    "links": "values.links",
+    "maps": "maps",
+    "trials": "output.trials",
+}
 _MEMBERS = {
     "hypermodel": ("settings_hypermodel", "SettingsHyperModel"),
     "optimizer": ("search_space", "optimizer"),
@@ -27,7 +33,7 @@ def __getattr__(name):
         module, member = _MEMBERS[name]
         return getattr(importlib.import_module(f"tfwd.tuning.{module}"), member)
     if name in _MODULES:
-        return importlib.import_module(f"tfwd.tuning.{name}")
+        return importlib.import_module(f"tfwd.tuning.{_MODULES[name]}")
     raise AttributeError(f"module 'tfwd.tuning' has no attribute {name!r}")
 
 

@@ -10,12 +10,12 @@ from tfwd.training import flag_lines
 from tfwd.training import logs
 from tfwd.training import optimizer as optimizer_lib
 from tfwd.training import output
-from tfwd.tuning import outcome
-from tfwd.tuning import pictures
-from tfwd.tuning import report
-from tfwd.tuning import results
 from tfwd.tuning import search_folder
-from tfwd.tuning import training_run
+from tfwd.tuning.engine import outcome
+from tfwd.tuning.output import pictures
+from tfwd.tuning.output import report
+from tfwd.tuning.output import results
+from tfwd.tuning.runs import training_run
 
 FLAGS = "best.flags"
 REPORT = "report.md"

@@ -7,7 +7,7 @@ import time
 
 from tfwd.training import job as job_lib
 from tfwd.training import pace
-from tfwd.tuning import sources
+from tfwd.tuning.runs import sources
 
 # The first is compiled.
 _STEPS = 3

@@ -5,8 +5,8 @@ import dataclasses
 from tfwd.training import rules
 from tfwd.tuning import flags as flags_lib
 from tfwd.tuning import objective as objective_lib
-from tfwd.tuning import sources as sources_lib
-from tfwd.tuning import validation
+from tfwd.tuning.runs import sources as sources_lib
+from tfwd.tuning.runs import validation
 
 
 @dataclasses.dataclass(frozen=True)

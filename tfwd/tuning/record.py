@@ -5,11 +5,11 @@ import sys
 import time
 
 from tfwd.training import usage
-from tfwd.tuning import durable_oracle
-from tfwd.tuning import hparams_record
-from tfwd.tuning import results
-from tfwd.tuning import standing
-from tfwd.tuning import table
+from tfwd.tuning.engine import durable_oracle
+from tfwd.tuning.output import hparams_record
+from tfwd.tuning.output import results
+from tfwd.tuning.output import standing
+from tfwd.tuning.output import table
 
 # Of a run that has ended: what only going on with it would need.
 _LARGE = ("checkpoints", "last.keras", "best.keras", "final.keras")

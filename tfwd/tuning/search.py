@@ -7,16 +7,16 @@ from tfwd.training import rules
 from tfwd.training import usage
 from tfwd.tuning import conclusion
 from tfwd.tuning import estimate
-from tfwd.tuning import oracles
 from tfwd.tuning import plan as plan_lib
 from tfwd.tuning import record
-from tfwd.tuning import roles
-from tfwd.tuning import runner
 from tfwd.tuning import search_folder
-from tfwd.tuning import stopped
-from tfwd.tuning import training_run
-from tfwd.tuning import tuner as tuner_lib
-from tfwd.tuning import worker
+from tfwd.tuning.engine import oracles
+from tfwd.tuning.engine import roles
+from tfwd.tuning.engine import stopped
+from tfwd.tuning.engine import tuner as tuner_lib
+from tfwd.tuning.engine import worker
+from tfwd.tuning.runs import runner
+from tfwd.tuning.runs import training_run
 
 # Of a round of Hyperband one trial in so many goes on.
 _FACTOR = 3

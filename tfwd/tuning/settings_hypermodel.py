@@ -15,10 +15,10 @@ from tfwd.training import optimizer as optimizer_lib
 from tfwd.training import settings as settings_lib
 from tfwd.training import strategy as strategy_lib
 from tfwd.tuning import flags as flags_lib
-from tfwd.tuning import outcome
-from tfwd.tuning import sources
-from tfwd.tuning import space as space_lib
-from tfwd.tuning import training_run
+from tfwd.tuning.engine import outcome
+from tfwd.tuning.runs import sources
+from tfwd.tuning.runs import training_run
+from tfwd.tuning.values import space as space_lib
 
 
 class SettingsHyperModel(keras_tuner.HyperModel):

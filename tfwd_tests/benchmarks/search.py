@@ -15,8 +15,8 @@ import time
 
 import keras_tuner
 
-from tfwd.tuning import oracles
-from tfwd.tuning import outcome
+from tfwd.tuning.engine import oracles
+from tfwd.tuning.engine import outcome
 
 AIM = 100.0
 _OUTCOME = outcome.Outcome("completed", 0.1 + 0.2, 10, 10, 30.0)

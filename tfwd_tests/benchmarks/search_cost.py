@@ -24,7 +24,7 @@ from unittest import mock
 from tfwd import tune
 from tfwd.training import job as job_lib
 from tfwd.training import run as run_lib
-from tfwd.tuning import runner
+from tfwd.tuning.runs import runner
 
 # Of a trial of 30 seconds, in seconds.
 AIM = 0.9

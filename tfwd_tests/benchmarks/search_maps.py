@@ -11,13 +11,13 @@ import argparse
 import collections
 import pathlib
 
-from tfwd.tuning import grid
 from tfwd.tuning import maps
 from tfwd.tuning import objective as objective_lib
-from tfwd.tuning import pictures
-from tfwd.tuning import results
-from tfwd.tuning import table
-from tfwd.tuning import trials
+from tfwd.tuning.maps import grid
+from tfwd.tuning.output import pictures
+from tfwd.tuning.output import results
+from tfwd.tuning.output import table
+from tfwd.tuning.output import trials
 
 RATE, DECAY = "learning_rate", "weight_decay"
 _OBJECTIVE = objective_lib.Objective("validation_accuracy", maximize=True)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tfwd.tuning import basin
-from tfwd.tuning import grid
+from tfwd.tuning.maps import basin
+from tfwd.tuning.maps import grid
 from tfwd_tests.tuning import surfaces
 
 

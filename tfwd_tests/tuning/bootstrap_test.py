@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from tfwd.tuning import bootstrap
-from tfwd.tuning import grid
-from tfwd.tuning import optimum
-from tfwd.tuning import valley
+from tfwd.tuning.maps import bootstrap
+from tfwd.tuning.maps import grid
+from tfwd.tuning.maps import optimum
+from tfwd.tuning.maps import valley
 from tfwd_tests.tuning import surfaces
 
 

@@ -8,9 +8,9 @@ from tfwd.training import flag_lines
 from tfwd.training import flagfile
 from tfwd.training import logs
 from tfwd.tuning import conclusion
-from tfwd.tuning import outcome
-from tfwd.tuning import stopped
-from tfwd.tuning import training_run
+from tfwd.tuning.engine import outcome
+from tfwd.tuning.engine import stopped
+from tfwd.tuning.runs import training_run
 from tfwd_tests.tuning import plans
 from tfwd_tests.tuning import searches
 

@@ -10,7 +10,7 @@ from tfwd.training import optimizer as optimizer_lib
 from tfwd.training import settings as settings_lib
 from tfwd.tuning import flags as flags_lib
 from tfwd.tuning import objective
-from tfwd.tuning import space as space_lib
+from tfwd.tuning.values import space as space_lib
 from tfwd_tests.training import published
 
 ROOT = pathlib.Path(__file__).parents[2] / "configs" / "search"

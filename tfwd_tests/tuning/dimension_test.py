@@ -4,8 +4,8 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from tfwd.tuning import dimension
-from tfwd.tuning import searchable
+from tfwd.tuning.values import dimension
+from tfwd.tuning.values import searchable
 
 FLAGS = {
     **{name: searchable.FIELDS[name] for name in searchable.SEARCHED},

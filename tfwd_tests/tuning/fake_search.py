@@ -9,9 +9,9 @@ import time
 import keras_tuner
 
 from tfwd.training import lock
-from tfwd.tuning import oracles
-from tfwd.tuning import outcome
-from tfwd.tuning import tuner as tuner_lib
+from tfwd.tuning.engine import oracles
+from tfwd.tuning.engine import outcome
+from tfwd.tuning.engine import tuner as tuner_lib
 
 RATES = (1e-3, 0.1 + 0.2, 1e-1)
 DECAYS = (1e-5, 1e-4, 1 / 3)

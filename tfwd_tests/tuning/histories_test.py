@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from tfwd.tuning import histories
 from tfwd.tuning import objective
+from tfwd.tuning.runs import histories
 from tfwd_tests.tuning import metrics
 
 ACCURACY = objective.Objective("validation_accuracy", True)

@@ -6,7 +6,7 @@ from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams import metadata
 from tensorboard.util import tensor_util
 
-from tfwd.tuning import hparams
+from tfwd.tuning.output import hparams
 from tfwd_tests.tuning import searches
 
 GOAL = searches.ACCURACY

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfwd.tuning import links
+from tfwd.tuning.values import links
 
 
 def test_decay_over_the_epochs_is_the_table_of_xie_et_al():

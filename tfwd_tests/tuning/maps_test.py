@@ -6,9 +6,9 @@ import warnings
 import numpy as np
 import pytest
 
-from tfwd.tuning import grid
 from tfwd.tuning import maps
-from tfwd.tuning import trials
+from tfwd.tuning.maps import grid
+from tfwd.tuning.output import trials
 from tfwd_tests.tuning import surfaces
 
 AXIS = np.arange(-2, 2.1, 0.5)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tfwd.tuning import grid
-from tfwd.tuning import optimum
+from tfwd.tuning.maps import grid
+from tfwd.tuning.maps import optimum
 from tfwd_tests.tuning import surfaces
 
 U, V = np.linspace(-4, -1, 7), np.linspace(-5, -2, 4)

@@ -10,8 +10,8 @@ import pytest
 from keras_tuner.engine import trial as trial_lib
 
 from tfwd import durable
-from tfwd.tuning import durable_oracle
-from tfwd.tuning import outcome
+from tfwd.tuning.engine import durable_oracle
+from tfwd.tuning.engine import outcome
 from tfwd_tests.tuning import fake_search
 
 KINDS = ("grid", "random", "bayesian", "hyperband")

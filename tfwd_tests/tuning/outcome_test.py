@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tfwd.tuning import outcome
+from tfwd.tuning.engine import outcome
 
 COMPLETED = outcome.Outcome("completed", 0.1 + 0.2, 3, 2, 1.5)
 ENDS = [

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tfwd.tuning import panels
-from tfwd.tuning import results
+from tfwd.tuning.output import panels
+from tfwd.tuning.output import results
 from tfwd_tests.tuning import searches
 
 RATES = (1e-3, 1e-2, 1e-1)

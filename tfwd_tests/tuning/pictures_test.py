@@ -5,9 +5,9 @@ import pytest
 from matplotlib import colors
 from matplotlib import figure
 
-from tfwd.tuning import heatmap
-from tfwd.tuning import pictures
-from tfwd.tuning import results
+from tfwd.tuning.output import heatmap
+from tfwd.tuning.output import pictures
+from tfwd.tuning.output import results
 from tfwd_tests.tuning import searches
 
 RATES = (1e-3, 1e-2, 1e-1)

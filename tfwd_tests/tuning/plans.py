@@ -8,7 +8,7 @@ from tfwd.training import limits
 from tfwd.training import settings as settings_lib
 from tfwd.tuning import flags as flags_lib
 from tfwd.tuning import plan as plan_lib
-from tfwd.tuning import space as space_lib
+from tfwd.tuning.values import space as space_lib
 from tfwd_tests.tuning import small
 
 

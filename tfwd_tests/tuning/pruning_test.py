@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tfwd.tuning import pruning
+from tfwd.tuning.engine import pruning
 
 OTHERS = {
     ("0", 0): [0.9, 0.5, 0.7],

@@ -9,11 +9,11 @@ import pytest
 
 from tfwd.training import usage
 from tfwd.tuning import estimate
-from tfwd.tuning import outcome
 from tfwd.tuning import record
 from tfwd.tuning import search
-from tfwd.tuning import trials
-from tfwd.tuning import tuner as tuner_lib
+from tfwd.tuning.engine import outcome
+from tfwd.tuning.engine import tuner as tuner_lib
+from tfwd.tuning.output import trials
 from tfwd_tests.tuning import plans
 
 # Four cells of two epochs of 13 steps.

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from tfwd.tuning import map_report
 from tfwd.tuning import maps
 from tfwd.tuning import objective
-from tfwd.tuning import report
+from tfwd.tuning.output import map_report
+from tfwd.tuning.output import report
 from tfwd_tests.tuning import searches
 
 RATES = (1e-3, 1e-2, 1e-1)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from tfwd.tuning import objective
-from tfwd.tuning import results
+from tfwd.tuning.output import results
 
 UP = objective.Objective("validation_accuracy", True)
 DOWN = objective.Objective("validation_loss", False)

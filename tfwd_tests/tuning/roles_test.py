@@ -3,7 +3,7 @@
 import pytest
 
 from tfwd.training import usage
-from tfwd.tuning import roles
+from tfwd.tuning.engine import roles
 
 _NAMES = (
     "KERASTUNER_ORACLE_IP",

@@ -4,9 +4,9 @@ import pathlib
 
 import pytest
 
-from tfwd.tuning import outcome
-from tfwd.tuning import runner
-from tfwd.tuning import training_run
+from tfwd.tuning.engine import outcome
+from tfwd.tuning.runs import runner
+from tfwd.tuning.runs import training_run
 from tfwd_tests.tuning import metrics
 from tfwd_tests.tuning import plans
 

@@ -5,8 +5,8 @@ import pytest
 from tfwd.tuning import flags as flags_lib
 from tfwd.tuning import search
 from tfwd.tuning import search_folder
-from tfwd.tuning import space as space_lib
-from tfwd.tuning import tuner as tuner_lib
+from tfwd.tuning.engine import tuner as tuner_lib
+from tfwd.tuning.values import space as space_lib
 from tfwd_tests.tuning import plans
 from tfwd_tests.tuning import small
 

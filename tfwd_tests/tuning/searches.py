@@ -3,8 +3,8 @@
 import itertools
 
 from tfwd.tuning import objective
-from tfwd.tuning import outcome
-from tfwd.tuning import table
+from tfwd.tuning.engine import outcome
+from tfwd.tuning.output import table
 
 ACCURACY = objective.Objective("validation_accuracy", True)
 PERPLEXITY = objective.Objective("validation_perplexity", False)

@@ -1,7 +1,7 @@
 """Small searches of the binary on digits, and what they leave behind."""
 
 from tfwd import tune
-from tfwd.tuning import trials
+from tfwd.tuning.output import trials
 
 # 13 steps in each of two epochs.
 SMALL = [

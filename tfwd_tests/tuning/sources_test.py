@@ -3,7 +3,7 @@
 import dataclasses
 
 from tfwd.training import settings as settings_lib
-from tfwd.tuning import sources
+from tfwd.tuning.runs import sources
 from tfwd_tests.tuning import command_lines
 from tfwd_tests.tuning import plans
 

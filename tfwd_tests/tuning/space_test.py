@@ -9,7 +9,7 @@ import pytest
 from tfwd.training import optimizer
 from tfwd.training import usage
 from tfwd.tuning import flags as flags_lib
-from tfwd.tuning import space as space_lib
+from tfwd.tuning.values import space as space_lib
 from tfwd_tests.tuning import command_lines
 
 

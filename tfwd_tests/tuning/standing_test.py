@@ -3,8 +3,8 @@
 import pytest
 
 from tfwd.tuning import objective
-from tfwd.tuning import results
-from tfwd.tuning import standing
+from tfwd.tuning.output import results
+from tfwd.tuning.output import standing
 
 GOAL = objective.Objective("validation_accuracy", True)
 ROW = {

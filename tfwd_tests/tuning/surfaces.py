@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfwd.tuning import grid
+from tfwd.tuning.maps import grid
 
 X, Y = "learning_rate", "weight_decay"
 

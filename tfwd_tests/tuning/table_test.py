@@ -6,9 +6,9 @@ import time
 import numpy as np
 import pytest
 
-from tfwd.tuning import outcome
-from tfwd.tuning import table
-from tfwd.tuning import trials
+from tfwd.tuning.engine import outcome
+from tfwd.tuning.output import table
+from tfwd.tuning.output import trials
 
 NAMES = ("learning_rate", "optimizer", "nesterov", "decay_epochs", "epochs")
 VALUES = {

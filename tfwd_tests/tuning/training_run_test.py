@@ -10,9 +10,9 @@ import pytest
 from tfwd.training import lock
 from tfwd.training import settings as settings_lib
 from tfwd.tuning import objective
-from tfwd.tuning import outcome
-from tfwd.tuning import stopped
-from tfwd.tuning import training_run
+from tfwd.tuning.engine import outcome
+from tfwd.tuning.engine import stopped
+from tfwd.tuning.runs import training_run
 from tfwd_tests.tuning import metrics
 
 ACCURACY = objective.Objective("validation_accuracy", True)

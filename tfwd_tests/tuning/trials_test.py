@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from tfwd.tuning import trials
+from tfwd.tuning.output import trials
 
 ROWS = [
     {

@@ -13,10 +13,10 @@ import pytest
 from tfwd import durable
 from tfwd.training import lock
 from tfwd.training import usage
-from tfwd.tuning import outcome
-from tfwd.tuning import promotion
-from tfwd.tuning import stopped
-from tfwd.tuning import tuner as tuner_lib
+from tfwd.tuning.engine import outcome
+from tfwd.tuning.engine import promotion
+from tfwd.tuning.engine import stopped
+from tfwd.tuning.engine import tuner as tuner_lib
 from tfwd_tests.tuning import fake_search
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfwd.tuning import validation
+from tfwd.tuning.runs import validation
 from tfwd_tests.tuning import command_lines
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfwd.tuning import valley
+from tfwd.tuning.maps import valley
 from tfwd_tests.tuning import surfaces
 
 U = np.linspace(-2, 2, 9)

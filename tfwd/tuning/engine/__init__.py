@@ -1,0 +1,1 @@
+"""Which trial comes next and who runs it: KerasTuner, made durable."""

@@ -1,0 +1,1 @@
+"""What is searched: values, what follows from them, the cells."""
