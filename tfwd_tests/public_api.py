@@ -72,7 +72,8 @@ def _of_module(path, module):
         for name, value in vars(module).items()
         if _is_public(value)
         and not name.startswith("_")
-        and value.__module__ == module.__name__
+        # Of a package that of one of its modules.
+        and f"{value.__module__}.".startswith(f"{module.__name__}.")
     }
 
 

@@ -19,7 +19,7 @@ def test_keras_tuner_is_the_version_that_was_tried():
 def test_modules_that_are_not_public_are_of_two_files():
     found = {
         path.name
-        for path in FOLDER.glob("*.py")
+        for path in FOLDER.rglob("*.py")
         if "keras_tuner.src" in path.read_text("utf-8")
     }
     assert found == {"chief.py", "worker.py"}

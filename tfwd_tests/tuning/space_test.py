@@ -278,7 +278,8 @@ def test_reading_a_space_waits_for_neither_tensorflow_nor_keras():
         "import sys\n"
         # As `python -m tfwd.tune` finds it.
         "sys.argv, sys.orig_argv = ['-m'], ['tfwd.tune']\n"
-        "from tfwd.tuning import flags, space\n"
+        "from tfwd.tuning import flags\n"
+        "from tfwd.tuning.values import space\n"
         "found = space.parse(flags.Search(\n"
         "    search=('c=log:1e-4:1:5', 'optimizer=choice:adam,adams'),\n"
         "    link=('weight_decay=c * optimizer_factor',)))\n"
