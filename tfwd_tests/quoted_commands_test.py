@@ -16,6 +16,7 @@ import dataclasses
 import importlib
 import re
 import shlex
+import shutil
 import sys
 
 import keras
@@ -148,6 +149,9 @@ QUICK = {
         *("--cases=digits", "--optimizers=sgds"),
     ),
     "python -m tfwd_tests.benchmarks.search": ("--trials=5", "--repeats=2"),
+    "python -m tfwd_tests.benchmarks.search_cost": ("--trials=2", "--runs=1"),
+    "python -m tfwd_tests.benchmarks.search_maps --searches=adams=SEARCH "
+    "--output=DIR": ("--output=new",),
     "python -m tfwd_tests.benchmarks.optimizers": BENCHMARK,
     "python -m tfwd_tests.benchmarks.kfac --peer=PYTHON": (
         *BENCHMARK,
@@ -169,6 +173,7 @@ PLACEHOLDERS = {
     "FILES": "archive",
     "--dataset={...}": "data_set",
     "--flagfile={...}": "best_flags",
+    "--searches=adams=SEARCH": "search",
     "PYTHON": "peer",
 }
 # Takes no steps, but speaks as kfac_jax_peer.py does.
@@ -221,6 +226,16 @@ def best_flags(tmp_path):
     path = tmp_path / "best.flags"
     path.write_text("--optimizer=adams\n--weight_decay=0.001\n")
     return path
+
+
+@pytest.fixture
+def search(tmp_path):
+    """The folder of a search that has ended."""
+    folder = tmp_path / "search"
+    folder.mkdir()
+    maps = ROOT / "docs" / "results" / "weight_decay_maps"
+    shutil.copyfile(maps / "adams.csv", folder / "trials.csv")
+    return folder
 
 
 @pytest.fixture(scope="module")

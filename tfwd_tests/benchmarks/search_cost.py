@@ -1,6 +1,6 @@
 """What a search costs beside the runs that it makes, in time and in memory.
 
-    python -m tfwd_tests.benchmarks.search_cost [--trials=100] [--runs=10]
+    python -m tfwd_tests.benchmarks.search_cost
 
 Trains tiny runs (digits, mlp, 1 epoch), by a search and by the parts of the
 binary, `job.prepare` and `run.train`, with the same data and splits, in turn in
@@ -37,7 +37,7 @@ _FLAGS = (
 
 
 def main(arguments=None):
-    """Prints both; returns the cost in seconds and the growth in percent."""
+    """Prints both."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--runs", type=int, default=10)
@@ -58,7 +58,6 @@ def main(arguments=None):
         f"after trial {len(sizes)}: {sizes[-1]:.0f} MiB "
         f"({growth:+.1f} %, aim <= {GROWTH_AIM} %)"
     )
-    return cost, growth
 
 
 def seconds(runs, repeats=3):

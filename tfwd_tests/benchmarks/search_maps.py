@@ -1,10 +1,10 @@
 """Maps of several searches side by side: what they say, and their picture.
 
-`python -m tfwd_tests.benchmarks.search_maps --searches=adams=RUNS,adamw=RUNS
+`python -m tfwd_tests.benchmarks.search_maps --searches=adams=SEARCH
 --output=DIR` takes the trials.csv of searches of learning rate and weight
-decay, by a name for each; searches of one name are one map, such as a coarse
-grid and more seeds around its best cell. It writes NAME.csv for each map and
-maps.png, and prints what each says.
+decay, NAME=FOLDER each, between commas. Searches of one name are one map, such
+as a coarse grid and more seeds around its best cell. It writes NAME.csv and
+NAME.png for each map, and prints what it says.
 """
 
 import argparse
@@ -26,7 +26,7 @@ _MARGINS = (0.02, 0.05)
 
 
 def main(arguments=None):
-    """Runs the command; returns {name: the findings of its map}."""
+    """Writes the maps and prints what they say."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--searches", required=True)
     parser.add_argument("--output", required=True, type=pathlib.Path)
@@ -34,18 +34,16 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
     thresholds = [float(each) for each in options.thresholds.split(",") if each]
-    found = {}
     rows_of = joined(options.searches.split(","))
     for name, rows in rows_of.items():
         table.write(options.output / f"{name}.csv", (RATE, DECAY), rows)
-        found[name] = maps.findings(
+        found = maps.findings(
             grid.from_trials(rows, RATE, DECAY, maximize=True),
             thresholds=thresholds,
             above_best=_MARGINS,
         )
-        print(f"{name}: {len(rows)} runs", maps.as_text(found[name]), sep="\n")
+        print(f"{name}: {len(rows)} runs", maps.as_text(found), sep="\n")
     draw(rows_of, options.output)
-    return found
 
 
 def joined(searches):
