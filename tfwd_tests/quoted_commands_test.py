@@ -63,6 +63,7 @@ class RunBy:
     path: str
 
 
+SLURM = RunBy("tfwd_tests/launch_test.py")
 SUITE = RunBy("tfwd_tests/launch_test_suite_test.py")
 VERSIONS = RunBy("tfwd_tests/launch_versions_test.py")
 DIGITS = (
@@ -106,6 +107,7 @@ QUICK = {
     "launch/gpu.sh --model=vgg16 --dataset=cifar10 --data_dir=DATA": IMAGES,
     "launch/multi_worker.sh --workers=2 --output_dir=runs/two": DIGITS[:-1],
     "sbatch --nodes=4 launch/slurm.sbatch --output_dir=runs/wide": FlagsAlone(),
+    "sbatch launch/slurm_tune.sbatch --output_dir=DIR": SLURM,
     "launch/tune.sh": ONE_TRIAL,
     "launch/tune.sh --search=learning_rate=log:1e-4:1e-1:7 "
     "--search=weight_decay=choice:1e-4,5e-4,1e-3 --optimizer=adams "
@@ -342,7 +344,7 @@ def test_every_quoted_command_has_a_quick_form_and_none_has_gone():
 def test_command_runs(command, request):
     quick = QUICK[command]
     if isinstance(quick, RunBy):
-        script = command.split()[0].removeprefix("launch/")
+        script = re.search(r"launch/(\S+)", command)[1]
         assert f'"{script}"' in (ROOT / quick.path).read_text()
         return
     reads_flags = isinstance(quick, FlagsAlone)
