@@ -116,11 +116,11 @@ jax=(
   tfwd_tests/diagnostics/{fisher,gauss_newton,jacobian}_test.py
   tfwd_tests/{hashing_test,models/dropout_test}.py
 )
-# The search needs an extra, and so is not of the core.
-search=(tfwd_tests/tuning/{keras_tuner,search_space}_test.py)
+# The search needs an extra, and so is not of the core; the rest of it trains,
+# which is TensorFlow's.
+search=(tfwd_tests/tuning/{coordinates,keras_tuner,search_space}_test.py)
 if [[ " $* " == *" --full "* ]]; then
   jax=(tfwd_tests/{optimizers,kfac,models,diagnostics,hashing_test.py})
-  search=(tfwd_tests/tuning)
 fi
 
 torch=(tfwd_tests/{optimizers,models,kfac/torch_kfac_test.py})
