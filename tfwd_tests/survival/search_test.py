@@ -57,8 +57,7 @@ def test_killed_and_restarted_gives_the_same_trials(tmp_path, count, kills):
 def test_two_workers_one_killed_twice_give_the_same_cells(tmp_path, count):
     whole, folder = tmp_path / "whole", tmp_path / "shared"
     assert processes.finish(_start(whole, count), 600) == 0
-    names = ("chief", "tuner0", "tuner1")
-    environments = processes.search_environments(names)
+    environments = processes.search_environments(workers=2)
     chief, steady, killed = (
         _start(folder, count, environment) for environment in environments
     )

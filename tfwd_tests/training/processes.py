@@ -69,8 +69,8 @@ def tune(arguments, environment):
     return binary.main(arguments)
 
 
-def search_environments(names):
-    """The variables of the processes of a search, on a free port."""
+def search_environments(workers):
+    """The variables of a search's chief and of its workers, at a free port."""
     with socket.socket() as each:
         each.bind(("127.0.0.1", 0))
         port = each.getsockname()[1]
@@ -80,7 +80,7 @@ def search_environments(names):
             "KERASTUNER_ORACLE_IP": "127.0.0.1",
             "KERASTUNER_ORACLE_PORT": str(port),
         }
-        for name in names
+        for name in ("chief", *(f"tuner{index}" for index in range(workers)))
     ]
 
 

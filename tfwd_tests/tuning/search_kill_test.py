@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import socket
 import time
 
 import pytest
@@ -73,28 +72,13 @@ def test_killed_search_has_the_same_trials(tmp_path, kind, kills):
     assert not list(folder.rglob(".partial*.json"))
 
 
-def environments(count):
-    """The chief's and those of workers, at a free port."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    return [
-        {
-            "KERASTUNER_TUNER_ID": name,
-            "KERASTUNER_ORACLE_IP": "127.0.0.1",
-            "KERASTUNER_ORACLE_PORT": str(port),
-        }
-        for name in ("chief", *(f"tuner{index}" for index in range(count)))
-    ]
-
-
 def expected_of_grid(tmp_path):
     fake_search.search(tmp_path / "whole", seeds=SEEDS)
     return fake_search.results(tmp_path / "whole", seeds=SEEDS)
 
 
 def test_chief_and_workers_have_the_trials_of_one_process(tmp_path):
-    chief, *workers = environments(2)
+    chief, *workers = processes.search_environments(2)
     folder = tmp_path / "s"
     started = [start(folder, environment=each) for each in (*workers, chief)]
     assert [processes.finish(one, 60) for one in started] == [0] * 3
@@ -106,7 +90,7 @@ def test_chief_and_workers_have_the_trials_of_one_process(tmp_path):
 @pytest.mark.full
 def test_killed_workers_and_chief_cost_no_trial(tmp_path):
     """A worker is killed twice and replaced, the chief once."""
-    chief, first, second = environments(2)
+    chief, first, second = processes.search_environments(2)
     folder = tmp_path / "s"
     generator = random.Random(1)
     chief_process = start(folder, environment=chief)
@@ -129,7 +113,7 @@ def test_killed_workers_and_chief_cost_no_trial(tmp_path):
 
 @pytest.mark.full
 def test_trial_of_a_dead_worker_is_taken_over(tmp_path):
-    chief, first, second = environments(2)
+    chief, first, second = processes.search_environments(2)
     folder = tmp_path / "s"
     chief_process = start(folder, environment=chief)
     dead = start(folder, environment=first, seconds=5.0)
@@ -145,7 +129,7 @@ def test_trial_of_a_dead_worker_is_taken_over(tmp_path):
 @pytest.mark.full
 def test_worker_that_was_thought_dead_is_not_disturbed(tmp_path):
     """It stands still for longer than the chief waits, then goes on."""
-    chief, first, second = environments(2)
+    chief, first, second = processes.search_environments(2)
     folder = tmp_path / "s"
     chief_process = start(folder, environment=chief)
     still = start(folder, environment=first, seconds=0.1)
@@ -167,7 +151,7 @@ def test_worker_that_was_thought_dead_is_not_disturbed(tmp_path):
 
 
 def test_second_chief_at_the_same_port_is_refused(tmp_path):
-    (chief,) = environments(0)
+    (chief,) = processes.search_environments(0)
     one = start(tmp_path / "a", environment=chief)
     while not (tmp_path / "a" / "tuner0.json").exists():
         time.sleep(0.01)
@@ -180,7 +164,7 @@ def test_second_chief_at_the_same_port_is_refused(tmp_path):
 
 
 def test_chief_with_a_full_disk_ends_and_so_do_its_workers(tmp_path):
-    chief, worker = environments(1)
+    chief, worker = processes.search_environments(1)
     folder = tmp_path / "s"
     one = start(folder, environment=chief)
     other = start(folder, environment=worker, seconds=0.2)
