@@ -76,26 +76,21 @@ class HookedOptimizer(_BackendOptimizer):
         moved = [v for v in known if v.constraint is not None]
         if self.use_ema and self.ema_overwrite_frequency:
             moved = known
-        if not self.skip_nonfinite:
-            moved = []
-        before = [ops.copy(v) for v in moved]
-        self._skipped_before = ops.copy(self.skipped_steps)
-        try:
+        if not (moved and self.skip_nonfinite):
             super().apply(grads, trainable_variables)
-            for variable, old in zip(moved, before, strict=True):
-                new = ops.convert_to_tensor(variable)
-                self.assign(variable, ops.where(self._is_skipped(), old, new))
-        finally:
-            # A tensor of the program that is being traced.
-            self._skipped_before = None
-
-    def _is_skipped(self):
-        """Tells whether the step that `apply` takes was skipped."""
-        return ops.not_equal(self.skipped_steps, self._skipped_before)
+            return
+        before = [ops.copy(v) for v in moved]
+        # Not an attribute, which the threads of the replicas share.
+        count = ops.copy(self.skipped_steps)
+        super().apply(grads, trainable_variables)
+        is_skipped = ops.not_equal(self.skipped_steps, count)
+        for variable, old in zip(moved, before, strict=True):
+            self.assign(variable, _choice(is_skipped, old, variable))
 
     def _backend_apply_gradients(self, grads, trainable_variables):
         grads = self.global_gradients(grads, trainable_variables)
         gradient_shapes.check(grads, trainable_variables)
+        self._skipped_before = ops.copy(self.skipped_steps)
         super()._backend_apply_gradients(grads, trainable_variables)
 
     def _clip_gradients(self, grads):
@@ -112,9 +107,9 @@ class HookedOptimizer(_BackendOptimizer):
         if not self.skip_nonfinite:
             average(trainable_variables)
             return
-        is_first = ops.equal(self.iterations, 0)
+        is_taken = ops.equal(self.skipped_steps, self._skipped_before)
         conditional.update_if(
-            ops.logical_or(ops.logical_not(self._is_skipped()), is_first),
+            ops.logical_or(is_taken, ops.equal(self.iterations, 0)),
             lambda: average(trainable_variables),
             [*self.model_variables(), *self.variables],
         )
@@ -152,3 +147,10 @@ class HookedOptimizer(_BackendOptimizer):
     def is_overwritten(self, variable):
         """Tells whether Keras assigns the gradient itself (float8 scales)."""
         return self._overwrite_variable_with_gradient(variable)
+
+
+def _choice(predicate, x, y):
+    # JAX takes no Keras variables here.
+    return ops.where(
+        predicate, ops.convert_to_tensor(x), ops.convert_to_tensor(y)
+    )
