@@ -93,6 +93,17 @@ def differences(settings, other_lines):
         *_NOT_REPLAYED,
         *effects.without_effect(settings),
     }
+    return different(there, here, ignored)
+
+
+def different(there, here, ignored):
+    """Returns (name, text there, text here) of flags with other values.
+
+    Args:
+        there: {flag: its values, as texts}; what is not in it is not set.
+        here: Likewise.
+        ignored: Names that are left out.
+    """
     return [
         (
             name,

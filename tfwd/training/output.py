@@ -146,7 +146,7 @@ def create(folder, settings):
             return _extended(folder, settings)
         path = _claimed(folder.path) if is_ours else folder.path
         durable.make_folder(path)
-        lock = _locked(path)
+        lock = locked(path)
         try:
             # Somebody may have been faster, and even be done.
             _check_no_other(path)
@@ -168,7 +168,7 @@ def _chosen(path, settings):
         folder = of_this_run(path, settings)
         if folder.is_complete:
             return folder
-        return dataclasses.replace(folder, lock=_locked(path))
+        return dataclasses.replace(folder, lock=locked(path))
     _check_no_other(path)
     if settings.resume == "must":
         rules.refuse(
@@ -208,13 +208,22 @@ def _claimed(path):
         return one
 
 
-def _locked(path):
+def locked(path, noun="run"):
+    """Returns the `lock.Lock` of a folder.
+
+    Args:
+        path: Its `pathlib.Path`.
+        noun: What is in it, for the message.
+
+    Raises:
+        ValueError: Another process holds it, or it cannot be written.
+    """
     try:
         return lock_lib.Lock(path)
     except lock_lib.HeldError as error:
         rules.refuse(
             "output_dir",
-            f"must not be that of a run that is going on, by {error}",
+            f"must not be that of a {noun} that is going on, by {error}",
             path,
         )
     except OSError as error:

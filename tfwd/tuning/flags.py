@@ -64,7 +64,7 @@ class Search:
     prune: str = fields.setting(
         "none",
         "stop runs early that are worse than the median of the others, or, by "
-        "halving, than the better half of them",
+        "halving, that are not among the best third after 1, 3, 9, ... epochs",
         choices=("none", "median", "halving"),
         needs="a --tuner that is not hyperband",
     )
@@ -79,7 +79,7 @@ class Search:
         choices=("results", "all"),
     )
     dry_run: bool = fields.setting(
-        False, "print the cells and what they will take, train one step only"
+        False, "print the cells and what they will take, by a few timed steps"
     )
 
     def __post_init__(self):

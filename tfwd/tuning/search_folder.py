@@ -6,7 +6,6 @@ import pathlib
 
 from tfwd import durable
 from tfwd.training import flag_lines
-from tfwd.training import lock as lock_lib
 from tfwd.training import output
 from tfwd.training import paths
 from tfwd.training import rules
@@ -68,7 +67,7 @@ def claim(path, flags):
     try:
         check(path, flags)
         durable.make_folder(path)
-        lock = _locked(path)
+        lock = output.locked(path, "search")
         try:
             # Somebody may have been faster.
             check(path, flags)
@@ -137,7 +136,7 @@ def check_same(path, flags):
 
 
 def _differences(there, here):
-    """Yields names with the values of two searches, where they differ."""
+    """Returns names with the values of two searches, where they differ."""
     defaults = flag_lines.by_name(
         line
         for kind in KINDS
@@ -147,22 +146,4 @@ def _differences(there, here):
     there, here = (
         defaults | flag_lines.by_name(each) for each in (there, here)
     )
-    return [
-        (
-            name,
-            *(",".join(each.get(name, ["<unset>"])) for each in (there, here)),
-        )
-        for name in dict.fromkeys([*here, *there])
-        if there.get(name) != here.get(name) and name not in _MAY_DIFFER
-    ]
-
-
-def _locked(path):
-    try:
-        return lock_lib.Lock(path)
-    except lock_lib.HeldError as error:
-        rules.refuse(
-            "output_dir",
-            f"must not be that of a search that is going on, by {error}",
-            path,
-        )
+    return flag_lines.different(there, here, _MAY_DIFFER)
