@@ -1,5 +1,6 @@
 """The binary of the search, from its flags to its report."""
 
+import json
 import math
 import shutil
 
@@ -85,6 +86,20 @@ def test_seeds_are_runs_of_their_own_and_their_mean_counts(tmp_path):
     mean = sum(row["objective"] for row in found) / 2
     assert math.isclose(trial.score, mean, rel_tol=1e-12)
     assert not (folder / "best").exists()
+
+
+def test_a_trial_may_be_of_two_replicas(tmp_path):
+    found = []
+    for flags in ((), ("--strategy=mirrored", "--num_devices=2")):
+        folder = tmp_path / str(len(found))
+        # Of each replica's own batch, statistics would differ.
+        common = ("--search=learning_rate=choice:0.001", "--nobatch_norm")
+        assert small.search(folder, *common, *flags, "--noretrain") == 0
+        run = folder / "trial_0" / "seed_0"
+        description = json.loads((run / "run.json").read_text())
+        assert description["replicas"] == 1 + bool(flags)
+        found.append(float(runs.rows(run)[-1]["train_loss"]))
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
 def test_a_diverged_cell_has_its_reason_and_the_search_goes_on(tmp_path):
