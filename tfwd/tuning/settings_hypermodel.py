@@ -16,6 +16,7 @@ from tfwd.training import settings as settings_lib
 from tfwd.training import strategy as strategy_lib
 from tfwd.tuning import flags as flags_lib
 from tfwd.tuning.engine import outcome
+from tfwd.tuning.engine import promotion
 from tfwd.tuning.runs import sources
 from tfwd.tuning.runs import training_run
 from tfwd.tuning.values import space as space_lib
@@ -97,7 +98,7 @@ class SettingsHyperModel(keras_tuner.HyperModel):
             ValueError: Outside of a search the settings have no `output_dir`.
             keras_tuner.errors.FailedTrialError: The run diverged or failed.
         """
-        settings = self._in_folder(self.settings(hp), callbacks)
+        settings = self._in_folder(self.settings(hp), hp, callbacks)
         status, reason = training_run.train(
             settings,
             self._sources.of(settings),
@@ -119,17 +120,23 @@ class SettingsHyperModel(keras_tuner.HyperModel):
         )
         return result
 
-    def _in_folder(self, settings, callbacks):
-        """Returns the settings with folder and seed of this execution."""
+    def _in_folder(self, settings, hp, callbacks):
+        """Returns the settings with folder and seed of this execution.
+
+        A trial that Hyperband has promoted goes on from a copy of its run.
+        """
         for each in callbacks:
             if hasattr(each, "tuner") and hasattr(each, "trial"):
                 trial_id = each.trial.trial_id
                 count = self._executions.get(trial_id, 0)
                 self._executions[trial_id] = count + 1
                 seed = settings.seed + count
-                folder = pathlib.Path(each.tuner.get_trial_dir(trial_id))
+                folder = _run_of(each.tuner, trial_id, seed)
+                past = hp.values.get("tuner/trial_id")
+                if past is not None:
+                    promotion.copy(_run_of(each.tuner, past, seed), folder)
                 return dataclasses.replace(
-                    settings, seed=seed, output_dir=str(folder / f"seed_{seed}")
+                    settings, seed=seed, output_dir=str(folder)
                 )
         if settings.output_dir is None:
             raise ValueError(
@@ -137,3 +144,7 @@ class SettingsHyperModel(keras_tuner.HyperModel):
                 "search. Received: output_dir=None"
             )
         return settings
+
+
+def _run_of(tuner, trial_id, seed):
+    return pathlib.Path(tuner.get_trial_dir(trial_id), f"seed_{seed}")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import tfwd
+from tfwd import train
 from tfwd.training import settings as settings_lib
 from tfwd_tests.training import runs
 
@@ -63,6 +64,25 @@ def test_the_best_model_has_the_weights_of_its_run(tmp_path):
     ]
     for weight in model.trainable_weights:
         assert any(np.array_equal(weight.numpy(), each) for each in arrays)
+
+
+def test_a_promoted_trial_goes_on_with_its_optimizer(tmp_path):
+    tuner = _searched(tmp_path, keras_tuner.Hyperband, max_epochs=2, factor=2)
+    promoted = [
+        trial
+        for trial in tuner.oracle.trials.values()
+        if trial.hyperparameters.values.get("tuner/trial_id")
+    ]
+    assert promoted
+    run = tmp_path / "search" / f"trial_{promoted[0].trial_id}" / "seed_0"
+    code = train.main(
+        [f"--flagfile={run}/flags.txt", f"--output_dir={tmp_path}/whole"]
+    )
+    assert code == 0
+    assert runs.rows(run) == runs.rows(tmp_path / "whole")
+    # Of the copy alone it is known that its first epoch was not trained again.
+    log = run.with_name("seed_0.log").read_text()
+    assert "Epoch 2/2" in log and "Epoch 1/2" not in log
 
 
 def test_a_trial_that_diverges_fails_with_its_reason(tmp_path):
