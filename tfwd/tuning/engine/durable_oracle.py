@@ -22,9 +22,9 @@ from tfwd.tuning.engine import verdict
 # its trial may be given to another.
 SILENCE = 60.0
 
-RUNNING = "RUNNING"
-IDLE = "IDLE"
-STOPPED = "STOPPED"
+RUNNING = trial_lib.TrialStatus.RUNNING
+IDLE = trial_lib.TrialStatus.IDLE
+STOPPED = trial_lib.TrialStatus.STOPPED
 
 
 class MissingOutcomeError(Exception):

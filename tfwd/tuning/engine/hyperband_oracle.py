@@ -5,10 +5,12 @@ Optimization, JMLR 18 (2018), http://jmlr.org/papers/v18/16-558.html.
 """
 
 import keras_tuner
+from keras_tuner.engine import trial as trial_lib
 
 from tfwd.tuning.engine import durable_oracle
 
-_DONE = ("COMPLETED", "FAILED")
+_COMPLETED = trial_lib.TrialStatus.COMPLETED
+_DONE = (_COMPLETED, trial_lib.TrialStatus.FAILED)
 
 
 class HyperbandOracle(
@@ -90,7 +92,7 @@ class HyperbandOracle(
         ended = [trial for trial in past if trial.status in _DONE]
         size = self._get_size(bracket["bracket_num"], number)
         thrown_out = self._get_size(bracket["bracket_num"], number - 1) - size
-        completed = [trial for trial in ended if trial.status == "COMPLETED"]
+        completed = [trial for trial in ended if trial.status == _COMPLETED]
         if len(ended) <= thrown_out or not completed:
             return None
         pick = max if self.objective.direction == "max" else min

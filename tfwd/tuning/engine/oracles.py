@@ -5,6 +5,7 @@ import warnings
 
 import keras_tuner
 import numpy as np
+from keras_tuner.engine import trial as trial_lib
 
 from tfwd.tuning.engine import durable_oracle
 from tfwd.tuning.engine.hyperband_oracle import HyperbandOracle
@@ -73,7 +74,7 @@ class BayesianOracle(
         scores = [
             trial.score
             for trial in self.trials.values()
-            if trial.status == "COMPLETED"
+            if trial.status == trial_lib.TrialStatus.COMPLETED
         ]
         worst = (
             min(scores) if self.objective.direction == "max" else max(scores)
@@ -81,7 +82,7 @@ class BayesianOracle(
         trials = self.trials
         self.trials = {
             trial_id: _scored(trial, worst)
-            if trial.status == "FAILED"
+            if trial.status == trial_lib.TrialStatus.FAILED
             else trial
             for trial_id, trial in trials.items()
         }
@@ -93,5 +94,6 @@ class BayesianOracle(
 
 def _scored(trial, score):
     trial = copy.copy(trial)
-    trial.status, trial.score = "COMPLETED", score
+    trial.status = trial_lib.TrialStatus.COMPLETED
+    trial.score = score
     return trial

@@ -2,10 +2,9 @@
 
 import statistics
 
-from tfwd.tuning.engine import outcome as outcome_lib
+from keras_tuner.engine import trial as trial_lib
 
-COMPLETED = "COMPLETED"
-FAILED = "FAILED"
+from tfwd.tuning.engine import outcome as outcome_lib
 
 # The gravest is named first: a failure may be the machine's.
 _GRAVITY = (outcome_lib.FAILED, outcome_lib.DIVERGED, outcome_lib.PRUNED)
@@ -30,7 +29,7 @@ def judge(trial, outcomes, objective):
     }
     if bad:
         seed = min(bad, key=lambda key: _GRAVITY.index(bad[key].status))
-        trial.status = FAILED
+        trial.status = trial_lib.TrialStatus.FAILED
         trial.message = f"{bad[seed].status} (seed {seed}): {bad[seed].reason}"
         return
     values = [one.objective for one in outcomes.values()]
@@ -38,4 +37,4 @@ def judge(trial, outcomes, objective):
     for value in values:
         trial.metrics.update(objective.name, value)
     trial.score = statistics.fmean(values)
-    trial.status = COMPLETED
+    trial.status = trial_lib.TrialStatus.COMPLETED

@@ -11,6 +11,7 @@ import numbers
 import numpy as np
 
 from tfwd.optimizers import arguments
+from tfwd.tuning.engine import outcome
 from tfwd.tuning.output import trials as trials_lib
 
 _SHOWN_CELLS = 3
@@ -172,7 +173,7 @@ def _by_cell(trials, x, y, maximize):
     """Returns {(x, y): {seed: result, lower is better}}."""
     cells = {}
     for row in trials:
-        if row["status"] in (trials_lib.COMPLETED, trials_lib.DIVERGED):
+        if row["status"] in (outcome.COMPLETED, outcome.DIVERGED):
             place = _place(row, x), _place(row, y)
             seeds = cells.setdefault(place, {})
             if row["seed"] in seeds:
@@ -192,7 +193,7 @@ def _by_cell(trials, x, y, maximize):
 
 
 def _result(row, maximize):
-    if row["status"] == trials_lib.DIVERGED:
+    if row["status"] == outcome.DIVERGED:
         return np.inf
     value = row["objective"]
     if isinstance(value, bool) or not isinstance(value, numbers.Real):

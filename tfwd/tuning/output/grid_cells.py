@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib import patches
 from matplotlib import ticker
 
-from tfwd.tuning.output import trials
+from tfwd.tuning.engine import outcome
 
 # Cells have their number in them up to so many in a row.
 _MOST_NUMBERS = 10
@@ -35,7 +35,7 @@ def draw(panel, cells, layout, x, y, norm, shades):
         # A trial again, with a result, says more than one without.
         if cell.mean is not None:
             means[place] = cell.mean
-        elif cell.status == trials.DIVERGED:
+        elif cell.status == outcome.DIVERGED:
             _hatch(panel, place, x, y)
     image = panel.pcolormesh(
         *(x.edges(), y.edges(), np.ma.masked_invalid(means)),

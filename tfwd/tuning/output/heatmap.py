@@ -8,10 +8,9 @@ from matplotlib import lines
 from matplotlib import patches
 from matplotlib.backends import backend_agg
 
+from tfwd.tuning.engine import outcome
 from tfwd.tuning.output import grid_cells
 from tfwd.tuning.output import panels
-from tfwd.tuning.output import results
-from tfwd.tuning.output import trials
 from tfwd.tuning.output import wording
 
 _COLUMNS = 3
@@ -104,7 +103,7 @@ def _scales(x, y):
 
 def _draw_points(panel, cells, layout, x, y, norm, shades):
     done = [cell for cell in cells if cell.mean is not None]
-    diverged = [cell for cell in cells if cell.status == trials.DIVERGED]
+    diverged = [cell for cell in cells if cell.status == outcome.DIVERGED]
     panel.plot(*_places(diverged, layout, x, y), **_CROSS)
     return panel.scatter(
         *_places(done, layout, x, y),
@@ -128,12 +127,12 @@ def _add_legend(picture, cells, best, is_grid):
     handles = []
     if best is not None:
         handles.append(lines.Line2D([], [], label="chosen", **_STAR))
-    if any(cell.status == trials.DIVERGED for cell in cells):
+    if any(cell.status == outcome.DIVERGED for cell in cells):
         hatched = patches.Patch(label="diverged", **grid_cells.HATCH)
         crossed = lines.Line2D([], [], label="diverged", **_CROSS)
         handles.append(hatched if is_grid else crossed)
     if is_grid and any(
-        cell.status in (results.FAILED, results.PRUNED) for cell in cells
+        cell.status in (outcome.FAILED, outcome.PRUNED) for cell in cells
     ):
         handles.append(
             patches.Patch(

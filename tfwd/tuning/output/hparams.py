@@ -12,7 +12,7 @@ import os
 import shutil
 
 from tfwd import durable
-from tfwd.tuning.output import trials
+from tfwd.tuning.engine import outcome
 from tfwd.tuning.output import wording
 
 
@@ -62,7 +62,7 @@ def write_run(folder, trial, seed, values, rows, objective, status):
     from tensorboard.plugins.hparams import api_pb2
     from tensorboard.plugins.hparams import summary
 
-    is_done = status == trials.COMPLETED
+    is_done = status == outcome.COMPLETED
     ended = api_pb2.STATUS_SUCCESS if is_done else api_pb2.STATUS_FAILURE
     with _written(folder, f"{trial}-{seed}") as partial:
         api.hparams(

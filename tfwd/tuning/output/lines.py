@@ -6,8 +6,8 @@ from matplotlib import figure
 from matplotlib import lines
 from matplotlib.backends import backend_agg
 
+from tfwd.tuning.engine import outcome
 from tfwd.tuning.output import panels
-from tfwd.tuning.output import trials
 from tfwd.tuning.output import wording
 
 _STAR = {
@@ -54,7 +54,7 @@ def draw(cells, layout, objective, title, path, best=None):
         unit = "one seed"
     panel.set(xlabel=layout.x, ylabel=f"{objective.name}\n{unit}")
     panel.grid(alpha=0.3)
-    if any(cell.status == trials.DIVERGED for cell in cells):
+    if any(cell.status == outcome.DIVERGED for cell in cells):
         # Room for the crosses.
         panel.margins(y=0.04 + _BELOW * (len(layout.parts) + 1))
     _leave_out_the_worst(panel, cells, objective)
@@ -89,7 +89,7 @@ def _draw_crosses(panel, cells, x, axis, number, color):
     diverged = [
         axis.place(cell.values[x])
         for cell in cells
-        if cell.status == trials.DIVERGED
+        if cell.status == outcome.DIVERGED
     ]
     if diverged:
         panel.plot(
@@ -121,7 +121,7 @@ def _add_legend(panel, cells, layout, best):
     handles, _ = panel.get_legend_handles_labels() if layout.by else ([], [])
     if best is not None:
         handles.append(lines.Line2D([], [], label="chosen", **_STAR))
-    if any(cell.status == trials.DIVERGED for cell in cells):
+    if any(cell.status == outcome.DIVERGED for cell in cells):
         handles.append(
             lines.Line2D([], [], label="diverged", color="0.4", **_CROSS)
         )

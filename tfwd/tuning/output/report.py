@@ -4,10 +4,10 @@ import collections
 import dataclasses
 
 from tfwd.tuning import objective as objective_lib
+from tfwd.tuning.engine import outcome
 from tfwd.tuning.output import map_report
 from tfwd.tuning.output import results
 from tfwd.tuning.output import table
-from tfwd.tuning.output import trials
 from tfwd.tuning.output import wording
 
 _MOST_CELLS = 20
@@ -93,7 +93,7 @@ def _counts(rows):
 
 
 def _order(status):
-    known = results.STATUSES
+    known = outcome.STATUSES
     return known.index(status) if status in known else len(known)
 
 
@@ -151,7 +151,7 @@ def _others(search, rows):
     others = [
         row
         for row in rows
-        if results.status_of(row) not in (trials.COMPLETED, results.PRUNED)
+        if results.status_of(row) not in (outcome.COMPLETED, outcome.PRUNED)
     ]
     if not others:
         return ""

@@ -4,12 +4,8 @@ import dataclasses
 import math
 import statistics
 
+from tfwd.tuning.engine import outcome
 from tfwd.tuning.output import table
-from tfwd.tuning.output import trials
-
-FAILED = "failed"
-PRUNED = "pruned"
-STATUSES = (trials.COMPLETED, trials.DIVERGED, FAILED, PRUNED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,20 +32,20 @@ class Cell:
         return {
             row["seed"]: row["objective"]
             for row in self.rows
-            if row["status"] == trials.COMPLETED
+            if row["status"] == outcome.COMPLETED
         }
 
     @property
     def mean(self):
         """Of the objectives of its seeds, None unless completed."""
-        if self.status != trials.COMPLETED:
+        if self.status != outcome.COMPLETED:
             return None
         return statistics.fmean(self.objectives.values())
 
     @property
     def deviation(self):
         """Their standard deviation (of n − 1), None without two seeds."""
-        if self.status != trials.COMPLETED or len(self.rows) < 2:
+        if self.status != outcome.COMPLETED or len(self.rows) < 2:
             return None
         return statistics.stdev(self.objectives.values())
 
@@ -73,8 +69,8 @@ def status_of(row):
         row: Of trials.csv.
     """
     is_finite = row["objective"] is not None and math.isfinite(row["objective"])
-    if row["status"] == trials.COMPLETED and not is_finite:
-        return trials.DIVERGED
+    if row["status"] == outcome.COMPLETED and not is_finite:
+        return outcome.DIVERGED
     return row["status"]
 
 
@@ -93,7 +89,7 @@ def best(rows, objective, seeds=None):
     done = [
         cell
         for cell in cells(rows)
-        if cell.status == trials.COMPLETED
+        if cell.status == outcome.COMPLETED
         and (seeds is None or len(cell.rows) == seeds)
     ]
     return min(done, key=lambda cell: objective.cost(cell.mean), default=None)
@@ -107,7 +103,7 @@ def _cell(trial, rows):
 
 def _status(rows):
     found = [status_of(row) for row in rows]
-    if trials.DIVERGED in found:
-        return trials.DIVERGED
-    others = [status for status in found if status != trials.COMPLETED]
-    return others[0] if others else trials.COMPLETED
+    if outcome.DIVERGED in found:
+        return outcome.DIVERGED
+    others = [status for status in found if status != outcome.COMPLETED]
+    return others[0] if others else outcome.COMPLETED

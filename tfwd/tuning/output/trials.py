@@ -9,8 +9,6 @@ where there is none; the id of a trial and a reason are always texts.
 import csv
 import pathlib
 
-COMPLETED = "completed"
-DIVERGED = "diverged"
 COLUMNS = ("seed", "objective", "status")
 _TEXTS = ("trial", "status", "reason")
 _BOOLEANS = {"true": True, "false": False}
