@@ -98,6 +98,24 @@ def _is_named(item, named):
     )
 
 
+def _refuse_determinism():
+    raise AssertionError(
+        "Deterministic ops, which Keras never compiles by XLA, cannot be "
+        "switched off again: the test needs a process of its own."
+    )
+
+
+@pytest.fixture(autouse=True)
+def without_determinism(monkeypatch):
+    """Keeps one test from changing how all later ones are compiled."""
+    if BACKEND == "tensorflow":
+        monkeypatch.setattr(
+            tf.config.experimental,
+            "enable_op_determinism",
+            _refuse_determinism,
+        )
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """Gives every test the same seeds, whatever ran before it."""

@@ -86,12 +86,7 @@ def test_cold_start_is_not_repeated_from_the_checkpoint_it_left(
 ):
     command = [
         *("--epochs=1", "--hidden_layers=0"),
-        *(
-            "--train_fraction=0.1",
-            "--optimizer=kfac",
-            "--cold_start",
-            "--deterministic",
-        ),
+        *("--train_fraction=0.1", "--optimizer=kfac", "--cold_start"),
     ]
     assert train.main([*command, f"--output_dir={tmp_path / 'whole'}"]) == 0
     with monkeypatch.context() as patched:

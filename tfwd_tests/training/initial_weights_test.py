@@ -198,7 +198,7 @@ def test_run_without_a_step_ends_with_the_weights_of_the_file(
 
 
 def test_run_begins_at_step_zero_and_its_checkpoint_wins(first, capsys):
-    arguments = [*TINY, "--nobatch_norm", "--deterministic"]
+    arguments = [*TINY, "--nobatch_norm"]
     assert train.main([*arguments, "--epochs=2"]) == 0
     whole = runs.weights("a")
     pathlib.Path("a").rename("whole")

@@ -97,7 +97,7 @@ constant = 3
 """
 TINY = (
     *("--epochs=1", "--train_fraction=0.1", "--batch_size=32"),
-    *("--learning_rate=0.01", "--deterministic"),
+    "--learning_rate=0.01",
 )
 
 
