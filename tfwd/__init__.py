@@ -41,7 +41,10 @@ else:
 
 
 _FUNCTIONS = {
-    "decay_scope": ("tfwd.diagnostics.decay_scope", "patterns"),
+    "decay_scope": (
+        "tfwd.diagnostics.scale_invariance.decay_scope",
+        "patterns",
+    ),
     "layerwise": ("tfwd.diagnostics.layerwise", "multipliers"),
 }
 

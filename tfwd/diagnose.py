@@ -6,12 +6,12 @@ the data of its flags. Prints a table and the generalization gap.
 
 import dataclasses
 
-from tfwd.training import choices
-from tfwd.training import command
-from tfwd.training import flagfile
-from tfwd.training import paths
-from tfwd.training import rules
-from tfwd.training import usage
+from tfwd.training.config import choices
+from tfwd.training.config import flagfile
+from tfwd.training.config import paths
+from tfwd.training.config import rules
+from tfwd.training.config import usage
+from tfwd.training.runs import command
 
 
 def _flag(default, text, **limits):
@@ -104,7 +104,7 @@ def main(arguments):
             settings = flagfile.parse(arguments, Settings)
             command.load_tensorflow()
             # Needs TensorFlow, which flags and --help do not wait for.
-            from tfwd.training import diagnosis
+            from tfwd.training.runs import diagnosis
 
             diagnosis.diagnose(settings)
     except usage.UsageError as error:

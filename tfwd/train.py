@@ -1,8 +1,8 @@
 """Trains or evaluates a model: `python -m tfwd.train --help`."""
 
-from tfwd.training import command
-from tfwd.training import flagfile
-from tfwd.training import usage
+from tfwd.training.config import flagfile
+from tfwd.training.config import usage
+from tfwd.training.runs import command
 
 
 def main(arguments):
@@ -24,7 +24,7 @@ def main(arguments):
     except usage.UsageError as error:
         return command.refuse(error)
     # Needs TensorFlow, which flags and --help do not wait for.
-    from tfwd.training import execution
+    from tfwd.training.runs import execution
 
     return execution.execute(settings)
 

@@ -1,9 +1,9 @@
 """Searches hyperparameters of `tfwd.train`: `python -m tfwd.tune --help`."""
 
-from tfwd.training import command
-from tfwd.training import flagfile
-from tfwd.training import settings as settings_lib
-from tfwd.training import usage
+from tfwd.training.config import flagfile
+from tfwd.training.config import settings as settings_lib
+from tfwd.training.config import usage
+from tfwd.training.runs import command
 from tfwd.tuning import flags as flags_lib
 from tfwd.tuning.values import space as space_lib
 

@@ -14,9 +14,9 @@ import tensorflow as tf
 from tfwd import data
 from tfwd import diagnose
 from tfwd import train
-from tfwd.training import flagfile
-from tfwd.training import inputs
-from tfwd.training import job as job_lib
+from tfwd.training.config import flagfile
+from tfwd.training.runs import job as job_lib
+from tfwd.training.setup import inputs
 from tfwd_tests.data import folders
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

@@ -11,7 +11,7 @@ from tfwd import data
 from tfwd import diagnose
 from tfwd import train
 from tfwd.diagnostics import table
-from tfwd.training import output
+from tfwd.training.runs import output
 
 RUN = [
     *("--hidden_units=4", "--hidden_layers=1", "--train_fraction=0.2"),

@@ -9,15 +9,15 @@ from tfwd import diagnose
 from tfwd import models
 from tfwd import train
 from tfwd.diagnostics import mechanisms
-from tfwd.training import build
-from tfwd.training import checkpoint
-from tfwd.training import diagnosis
-from tfwd.training import execution
-from tfwd.training import job as job_lib
-from tfwd.training import logs
-from tfwd.training import loop as loop_lib
-from tfwd.training import measures
-from tfwd.training import settings as settings_lib
+from tfwd.training.checkpoint import checkpoint
+from tfwd.training.config import settings as settings_lib
+from tfwd.training.loop import epoch_metrics
+from tfwd.training.loop import loop as loop_lib
+from tfwd.training.runs import diagnosis
+from tfwd.training.runs import execution
+from tfwd.training.runs import job as job_lib
+from tfwd.training.runs import logs
+from tfwd.training.setup import build
 
 TINY = ["--hidden_layers=0", "--epochs=1", "--train_fraction=0.1"]
 FILE = ["--model_file=linear.keras", "--dataset=digits"]
@@ -74,7 +74,7 @@ OTHERS = [
         (job_lib, "checkpoints_of"),
         (keras.Model, "compile"),
         # The training, and what is written of it.
-        (measures, "input_speed"),
+        (epoch_metrics, "input_speed"),
         (checkpoint.Checkpoints, "save"),
         (loop_lib.Loop, "advance"),
         (loop_lib.Loop, "evaluate"),
@@ -105,7 +105,7 @@ def test_fault_of_another_class_is_shown(
         (data, "load"),
         (build, "make_loop"),
         (loop_lib.Loop, "evaluate"),
-        (measures, "weight_norm"),
+        (epoch_metrics, "weight_norm"),
     ],
     ids=lambda each: getattr(each, "__name__", each),
 )

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tfwd.training import flagfile
+from tfwd.training.config import flagfile
 from tfwd_tests import launching
 
 SCRIPTS = sorted(path.name for path in (launching.ROOT / "launch").iterdir())

@@ -30,7 +30,7 @@ foreign = {"tensorflow", "jax"} - {keras.backend.backend()}
 for module in pkgutil.walk_packages(tfwd.__path__, "tfwd."):
     room = module.name.split(".")[1]
     backend = module.name.split(".")[-1].split("_")[0]
-    if module.name == "tfwd.diagnostics.pictures" and not draws:
+    if module.name == "tfwd.diagnostics.mechanism_plots" and not draws:
         continue
     if room in sys.argv[1:] and backend not in foreign:
         importlib.import_module(module.name)

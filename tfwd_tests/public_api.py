@@ -302,7 +302,7 @@ def _tuning_rows():
     known = {
         "optimizer": {"hp": keras_tuner.HyperParameters()},
         "hypermodel": {
-            "settings": tfwd.training.settings.Settings(),
+            "settings": tfwd.training.Settings(),
             "space": {"learning_rate": "log:1e-4:1e-1"},
         },
         "grid.from_trials": {"trials": trials, **axes},

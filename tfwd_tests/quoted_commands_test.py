@@ -28,8 +28,8 @@ if keras.backend.backend() != "tensorflow":
 from tfwd.data import preparation
 from tfwd.data import sources
 from tfwd.diagnostics import table
-from tfwd.training import flagfile
-from tfwd.training import settings as settings_lib
+from tfwd.training.config import flagfile
+from tfwd.training.config import settings as settings_lib
 from tfwd.tuning import flags as flags_lib
 from tfwd_tests import launching
 from tfwd_tests import quoted_commands

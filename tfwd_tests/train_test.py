@@ -14,8 +14,8 @@ import pytest
 
 from tfwd import data
 from tfwd import train
-from tfwd.training import logs
-from tfwd.training import output
+from tfwd.training.runs import logs
+from tfwd.training.runs import output
 
 ROOT = pathlib.Path(__file__).parents[1]
 QUICK = ["--epochs=2", "--hidden_units=16", "--train_fraction=0.3"]

@@ -8,7 +8,7 @@ import keras_tuner
 import pytest
 
 from tfwd import train
-from tfwd.training import flagfile
+from tfwd.training.config import flagfile
 from tfwd.tuning.runs import training_run
 from tfwd_tests.training import runs
 from tfwd_tests.tuning import small

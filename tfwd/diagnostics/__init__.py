@@ -7,13 +7,11 @@ module for each quantity. `Mechanisms` measures several in one pass,
 """
 
 from tfwd.diagnostics import convergence
-from tfwd.diagnostics import decay_scope
 from tfwd.diagnostics import mechanisms
 from tfwd.diagnostics import scale_invariance
 from tfwd.diagnostics import table
-from tfwd.diagnostics import weight_layers
-from tfwd.diagnostics.damping import damping_ratio
-from tfwd.diagnostics.damping import effective_damping
+from tfwd.diagnostics.damping_ratio import damping_ratio
+from tfwd.diagnostics.damping_ratio import effective_damping
 from tfwd.diagnostics.decay_switch import DecayScopeSwitch
 from tfwd.diagnostics.estimates import Mean
 from tfwd.diagnostics.learning_rates import effective_learning_rate
@@ -21,14 +19,16 @@ from tfwd.diagnostics.learning_rates import expected_steps
 from tfwd.diagnostics.learning_rates import intrinsic_learning_rate
 from tfwd.diagnostics.learning_rates import weight_norm
 from tfwd.diagnostics.logger import MechanismLogger
-from tfwd.diagnostics.measures import curvature_traces
-from tfwd.diagnostics.measures import fisher_rao_norm
-from tfwd.diagnostics.measures import gauss_newton_norm
-from tfwd.diagnostics.measures import generalization_gap
-from tfwd.diagnostics.measures import kfac_gauss_newton_norm
-from tfwd.diagnostics.measures import squared_jacobian_norm
 from tfwd.diagnostics.mechanisms import Mechanisms
+from tfwd.diagnostics.metrics import curvature_traces
+from tfwd.diagnostics.metrics import fisher_rao_norm
+from tfwd.diagnostics.metrics import gauss_newton_norm
+from tfwd.diagnostics.metrics import generalization_gap
+from tfwd.diagnostics.metrics import kfac_gauss_newton_norm
+from tfwd.diagnostics.metrics import squared_jacobian_norm
 from tfwd.diagnostics.norm_transfer import WeightNormTransfer
+from tfwd.diagnostics.scale_invariance import decay_scope
+from tfwd.diagnostics.scale_invariance import weight_layers
 
 __all__ = [
     "DecayScopeSwitch",

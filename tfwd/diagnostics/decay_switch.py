@@ -4,7 +4,7 @@ import contextlib
 
 import keras
 
-from tfwd.diagnostics import decay_scope
+from tfwd.diagnostics.scale_invariance import decay_scope
 from tfwd.optimizers import arguments
 from tfwd.optimizers import overshoot
 

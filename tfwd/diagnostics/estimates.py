@@ -5,7 +5,7 @@ import typing
 
 from keras import ops
 
-from tfwd.diagnostics import backends
+from tfwd.diagnostics.backend import derivatives
 
 
 class Mean(typing.NamedTuple):
@@ -32,7 +32,7 @@ def sums(values, weights):
         values: v, [batch].
         weights: w, [batch]: 1, or 0 for padding, whose values are not read.
     """
-    dtype = backends.kfac.widest_float()
+    dtype = derivatives.kfac.widest_float()
     weights = ops.cast(weights, dtype)
     values = ops.where(weights > 0, ops.cast(values, dtype), 0.0 * weights)
     return ops.stack(

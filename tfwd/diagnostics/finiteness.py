@@ -9,7 +9,7 @@ import math
 import keras
 from keras import ops
 
-from tfwd.diagnostics import backends
+from tfwd.diagnostics.backend import derivatives
 from tfwd.kfac import capture
 
 
@@ -38,7 +38,7 @@ def nan_unless_finite(model, tensors, spared=()):
             is_finite = ops.logical_and(is_finite, each)
     for each in of_model:
         is_finite = ops.logical_and(is_finite, each)
-    dtype = backends.kfac.widest_float()
+    dtype = derivatives.kfac.widest_float()
     return ops.where(is_finite, ops.zeros((), dtype), math.nan)
 
 

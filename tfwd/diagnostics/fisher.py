@@ -1,7 +1,7 @@
 """The Fisher-Rao norm of the weights, inference mode.
 
 ```
-θᵀFθ = E[(J_θ θ)ᵀ H (J_θ θ)]          H as in `tfwd.kfac.heads`
+θᵀFθ = E[(J_θ θ)ᵀ H (J_θ θ)]          H as in `tfwd.kfac.likelihoods`
 ```
 
 H is diag(p) − ppᵀ for a softmax, diag(p(1 − p))/K for a sigmoid and (2/K) I for
@@ -17,9 +17,9 @@ References:
 
 from keras import ops
 
-from tfwd.diagnostics import backends
 from tfwd.diagnostics import gauss_newton
 from tfwd.diagnostics import outputs
+from tfwd.diagnostics.backend import derivatives
 
 
 def squared_norms(model, inputs, head, variables=None):
@@ -76,4 +76,4 @@ def _gradient_of_labels(z, labels, head):
         output = z if head.from_logits else outputs.probabilities(z, head)
         return ops.sum(head.losses(output, labels))
 
-    return backends.kfac.gradient_of(total, z)
+    return derivatives.kfac.gradient_of(total, z)

@@ -15,8 +15,8 @@ References:
 import keras
 from keras import ops
 
-from tfwd.diagnostics import backends
 from tfwd.diagnostics import outputs
+from tfwd.diagnostics.backend import derivatives
 from tfwd.kfac import capture
 
 
@@ -58,5 +58,5 @@ def along_weights(model, inputs, head, variables=None):
             outputs.logits(model, inputs, head, replaced)
         )
 
-    z, tangent = backends.current.derivative(scaled, dtype)
+    z, tangent = derivatives.current.derivative(scaled, dtype)
     return z, outputs.undefined_where_not_finite(tangent, z)

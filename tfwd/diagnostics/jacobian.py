@@ -18,9 +18,9 @@ import math
 import keras
 from keras import ops
 
-from tfwd.diagnostics import backends
 from tfwd.diagnostics import outputs
-from tfwd.kfac import noise
+from tfwd.diagnostics.backend import derivatives
+from tfwd.kfac import sampling
 from tfwd.optimizers import arguments
 
 OUTPUTS = ("logits", "probabilities")
@@ -78,11 +78,11 @@ def squared_norms(
         draw = examples
         if draw is None:
             draw = ops.arange(batch, dtype="int32")
-        signs = noise.signs(draw, step, seed, projections * size)
+        signs = sampling.signs(draw, step, seed, projections * size)
         signs = ops.reshape(signs, (batch, projections, size))
         return ops.cast(signs, values.dtype)
 
-    total = backends.current.squared_pullbacks(flat, tensor, cotangents)
+    total = derivatives.current.squared_pullbacks(flat, tensor, cotangents)
     return outputs.undefined_where_not_finite(
         total / (projections or 1), tensor, *values_at_inputs
     )

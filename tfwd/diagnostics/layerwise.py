@@ -4,7 +4,7 @@ import re
 
 import keras
 
-from tfwd.diagnostics import graph as graph_lib
+from tfwd.diagnostics.scale_invariance import graph as graph_lib
 from tfwd.optimizers import arguments
 from tfwd.optimizers import presets
 from tfwd.optimizers import selection

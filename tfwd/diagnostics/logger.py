@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from tfwd import extras
-from tfwd.diagnostics import curvature
+from tfwd.diagnostics import kronecker_factors
 from tfwd.diagnostics import mechanisms
 from tfwd.diagnostics import streaming
 from tfwd.diagnostics import table
@@ -79,7 +79,7 @@ class MechanismLogger(keras.callbacks.Callback):
         examples = arguments.check_whole("examples", examples, 1)
         mechanisms.check_names("diagnostics", diagnostics)
         mechanisms.check_projections(projections)
-        arguments.check_choice("mode", mode, curvature.MODES)
+        arguments.check_choice("mode", mode, kronecker_factors.MODES)
         seed = arguments.check_whole("seed", seed, 0)
         picture = arguments.check_boolean("picture", picture)
         if picture:
@@ -129,7 +129,7 @@ class MechanismLogger(keras.callbacks.Callback):
         )
         has_row = any(row["epoch"] == epoch for row in self.rows)
         if self._tensorboard is not None:
-            from tfwd.diagnostics import tensorflow_summaries
+            from tfwd.diagnostics.backend import tensorflow_summaries
 
             self._summaries = tensorflow_summaries.Summaries(
                 self._tensorboard, self._step() + has_row
@@ -148,10 +148,10 @@ class MechanismLogger(keras.callbacks.Callback):
             self._summaries.close()
         if self._picture and self.rows:
             # Slow to import, and of no use before.
-            from tfwd.diagnostics import pictures
+            from tfwd.diagnostics import mechanism_plots
 
             path = self._path / "mechanisms.png"
-            pictures.draw(self.rows, self.model.name, path)
+            mechanism_plots.draw(self.rows, self.model.name, path)
         end = time.perf_counter()
         self.seconds += end - start
         print(table.cost(self.seconds, end - self._start))

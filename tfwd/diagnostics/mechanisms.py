@@ -21,19 +21,19 @@ import time
 import numpy as np
 from keras import ops
 
-from tfwd.diagnostics import curvature
-from tfwd.diagnostics import damping
+from tfwd.diagnostics import damping_ratio
 from tfwd.diagnostics import estimates
 from tfwd.diagnostics import finiteness
 from tfwd.diagnostics import fisher
 from tfwd.diagnostics import gauss_newton
 from tfwd.diagnostics import jacobian
+from tfwd.diagnostics import kronecker_factors
 from tfwd.diagnostics import learning_rates
 from tfwd.diagnostics import optimizer_rates
 from tfwd.diagnostics import outputs
-from tfwd.diagnostics import scale_invariance
 from tfwd.diagnostics import streaming
 from tfwd.diagnostics import table
+from tfwd.diagnostics.scale_invariance import kernels
 from tfwd.kfac import curvature as curvature_lib
 from tfwd.optimizers import arguments
 
@@ -95,7 +95,7 @@ class Mechanisms:
             K-FAC's norm: one backpropagation per example, or one per output.
         mode: `"training"`, batch normalization by the statistics of each batch
             as in the paper, or `"inference"`; of the factors. See
-            `tfwd.diagnostics.curvature`.
+            `tfwd.diagnostics.kronecker_factors`.
         seed: Of what is sampled.
 
     Raises:
@@ -128,21 +128,21 @@ class Mechanisms:
         arguments.check_choice(
             "estimation", estimation, curvature_lib.ESTIMATIONS
         )
-        arguments.check_choice("mode", mode, curvature.MODES)
+        arguments.check_choice("mode", mode, kronecker_factors.MODES)
         seed = arguments.check_whole("seed", seed, 0)
         self._model = model
         self._names = tuple(names)
         self._projections = projections
         self._seed = seed
-        self._found = scale_invariance.of_model(model)
+        self._found = kernels.of_model(model)
         self._factors, self._sums = {}, None
         if any(name in _OF_DATA for name in names):
             self._head = outputs.head_of(model, loss)
             self._factors = {
-                kind: curvature.KroneckerFactors(
+                kind: kronecker_factors.KroneckerFactors(
                     model, self._head, kind, estimation, mode, seed
                 )
-                for kind in curvature.CURVATURES
+                for kind in kronecker_factors.CURVATURES
                 if kind in names
             }
             self._sums = streaming.Sums(self._statistics, model)
@@ -252,10 +252,12 @@ class Mechanisms:
         for kind, factors in self._factors.items():
             for layer in factors.layers(sums):
                 values = of_layers.setdefault(layer.name, {})
-                values[f"{kind}_trace"] = curvature.normalized_trace(layer)
+                values[f"{kind}_trace"] = kronecker_factors.normalized_trace(
+                    layer
+                )
                 if kind == "gauss_newton":
-                    values["kfac_gauss_newton_norm"] = curvature.kfac_norm(
-                        layer
+                    values["kfac_gauss_newton_norm"] = (
+                        kronecker_factors.kfac_norm(layer)
                     )
         return of_layers
 
@@ -271,13 +273,13 @@ class Mechanisms:
                     )
                 )
         if "damping" in self._names and rates.damping is not None:
-            values["effective_damping"] = damping.effective_damping(
+            values["effective_damping"] = damping_ratio.effective_damping(
                 rates.damping, kernel
             )
             trace = values.get(f"{rates.curvature}_trace")
             # Of a model that has diverged there is no ratio.
             if trace is not None and math.isfinite(trace):
-                values["damping_ratio"] = damping.damping_ratio(
+                values["damping_ratio"] = damping_ratio.damping_ratio(
                     rates.damping,
                     kernel,
                     rates.curvature_scale * trace,

@@ -19,8 +19,8 @@ changes the learning rate to c²η has to multiply it by c² as well.
 
 import keras
 
-from tfwd.diagnostics import copies
 from tfwd.diagnostics import keras_internals
+from tfwd.diagnostics.backend import copies
 from tfwd.kfac import fitting
 from tfwd.kfac import optimizer as kfac
 from tfwd.optimizers import adai

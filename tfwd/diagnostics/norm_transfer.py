@@ -13,7 +13,7 @@ import warnings
 import keras
 
 from tfwd.diagnostics import moment_scaling
-from tfwd.diagnostics import rescaling
+from tfwd.diagnostics.scale_invariance import rescaling
 from tfwd.optimizers import arguments
 
 MOMENTS = ("keep", "scale")

@@ -11,14 +11,14 @@ import math
 import keras
 from keras import ops
 
-from tfwd.diagnostics import backends
+from tfwd.diagnostics.backend import derivatives
 from tfwd.kfac import capture
-from tfwd.kfac import heads
+from tfwd.kfac import likelihoods
 from tfwd.optimizers import arguments
 
 
 def head_of(model, loss=None):
-    """Returns the `tfwd.kfac.heads.Head` that a model's loss stands for.
+    """Returns the `tfwd.kfac.likelihoods.Head` that a model's loss stands for.
 
     Args:
         model: A Keras model.
@@ -29,7 +29,7 @@ def head_of(model, loss=None):
         ValueError: If there is no loss, or none of the cross-entropies and the
             mean squared error.
     """
-    if backends.current is None:
+    if derivatives.current is None:
         raise ValueError(
             "The derivatives of a model need the backend tensorflow or jax. "
             f"Received: {keras.backend.backend()}"
@@ -43,7 +43,7 @@ def head_of(model, loss=None):
             "Received: loss=None"
         )
     try:
-        return heads.of_loss(loss)
+        return likelihoods.of_loss(loss)
     except (TypeError, ValueError):
         raise ValueError(
             "`loss` must be one categorical, sparse categorical or binary "
@@ -103,7 +103,7 @@ def raw(model, inputs, replaced=()):
     Raises:
         ValueError: If the model has several outputs.
     """
-    mapping = backends.kfac.current_values(model.variables)
+    mapping = derivatives.kfac.current_values(model.variables)
     with keras.StatelessScope([*mapping, *replaced]):
         output = capture.call(model, inputs, False)
     leaves = keras.tree.flatten(output)

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfwd.diagnostics import backends
+from tfwd.diagnostics.backend import derivatives
 from tfwd.optimizers import arguments
 
 
@@ -27,8 +27,8 @@ class Sums:
 
     def __init__(self, statistics, model):
         self._statistics = statistics
-        self._strategy = backends.current.strategy_of(model)
-        self._run = backends.current.compiled(
+        self._strategy = derivatives.current.strategy_of(model)
+        self._run = derivatives.current.compiled(
             self._on_replica, model.variables, self._strategy
         )
 
@@ -46,7 +46,7 @@ class Sums:
         totals, first = {}, 0
         for batch in batches:
             batch = keras.utils.unpack_x_y_sample_weight(batch)
-            shared = backends.current.shared_out(
+            shared = derivatives.current.shared_out(
                 keras.tree.map_structure(_standardized, batch), self._strategy
             )
             size, sums = self._run(*shared, ops.convert_to_tensor(first))
@@ -60,7 +60,7 @@ class Sums:
 
     def _on_replica(self, inputs, labels, weights, first_example):
         size = local_size(inputs)
-        dtype = backends.kfac.widest_float()
+        dtype = derivatives.kfac.widest_float()
         if weights is None:
             weights = ops.ones((size,), dtype=dtype)
         else:
@@ -83,7 +83,7 @@ def examples(inputs, first_example):
     """
     size = local_size(inputs)
     start = ops.cast(first_example, "int32") + ops.cast(
-        backends.kfac.first_example(size), "int32"
+        derivatives.kfac.first_example(size), "int32"
     )
     return start + ops.arange(size, dtype="int32")
 

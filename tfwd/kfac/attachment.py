@@ -8,7 +8,7 @@ from keras import ops
 from tfwd.kfac import capture
 from tfwd.kfac import curvature as curvature_lib
 from tfwd.kfac import fitting
-from tfwd.kfac import heads
+from tfwd.kfac import likelihoods
 from tfwd.kfac import schedule as schedule_lib
 
 if keras.backend.backend() == "tensorflow":
@@ -72,7 +72,7 @@ class Attachment:
         return self._numbers.get(id(layer))
 
     def head(self):
-        """Returns the `heads.Head` of the model.
+        """Returns the `likelihoods.Head` of the model.
 
         Raises:
             ValueError: If no loss is known, or not one that names a head.
@@ -90,7 +90,7 @@ class Attachment:
                 "KFAC needs the model's loss: compile the model, or "
                 "`attach(model, loss=...)`. Received: loss=None"
             )
-        return heads.of_loss(loss)
+        return likelihoods.of_loss(loss)
 
     def check_dense(self, inputs):
         """Checks that inputs are dense; a functional model makes them so.

@@ -21,9 +21,9 @@ import keras
 from keras import ops
 
 from tfwd.kfac import capture
-from tfwd.kfac import noise
 from tfwd.kfac import recording
-from tfwd.kfac.blocks import base
+from tfwd.kfac import sampling
+from tfwd.kfac.blocks import block as block_lib
 
 CURVATURES = ("fisher", "gauss_newton", "empirical")
 ESTIMATIONS = ("sampled", "exact")
@@ -129,7 +129,7 @@ def estimate(
             # Batch normalization lets every example's output depend on all of
             # them. Signs of the examples take their products out; alone, the
             # vectors of one output for all of them would even cancel.
-            signs = noise.signs(*draw, 1)[..., None]
+            signs = sampling.signs(*draw, 1)[..., None]
             vectors = [ops.cast(signs, v.dtype) * v for v in vectors]
         factor = curvature.scale**0.5 * _mask(recorded.output_mask, z)
         if sample_weight is not None:
@@ -159,7 +159,7 @@ def estimate(
                 _of_examples(example_weights > 0, x) for x in (features, *each)
             )
         calls[id(block)].append(
-            base.Call(features, tuple(each), example_weights, mask)
+            block_lib.Call(features, tuple(each), example_weights, mask)
         )
     for block in blocks:
         if not calls[id(block)]:
@@ -180,7 +180,7 @@ def _vectors(backend, curvature, head, z, draw, targets):
         vectors = [_of_labels(backend, head, z, targets)]
         if curvature.estimation == "sampled" and predictions != 1:
             # Each prediction is a datum: signs take the products of two out.
-            signs = noise.signs(*draw, ops.shape(z)[1])
+            signs = sampling.signs(*draw, ops.shape(z)[1])
             vectors = [vectors[0] * ops.cast(signs[..., None], z.dtype)]
     elif curvature.kind == "fisher":
         if curvature.estimation == "sampled":

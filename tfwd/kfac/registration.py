@@ -8,7 +8,7 @@ import keras
 from tfwd.kfac import blocks as blocks_lib
 from tfwd.kfac import capture
 from tfwd.kfac import inverses
-from tfwd.kfac.blocks import base
+from tfwd.kfac.blocks import block as block_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,8 +181,8 @@ def changes_of(layers):
     reasons = []
     for layer in layers:
         try:
-            base.check_runs_as_written(layer)
-        except base.UnsupportedLayerError as error:
+            block_lib.check_runs_as_written(layer)
+        except block_lib.UnsupportedLayerError as error:
             reasons.append(f"{layer.name}: {error}")
     return ", ".join(reasons)
 

@@ -8,7 +8,7 @@ from keras import ops
 from tfwd.optimizers import guarded
 from tfwd.optimizers import policy
 from tfwd.optimizers import weight_decay as decay
-from tfwd.optimizers import xla
+from tfwd.optimizers.backend import xla
 
 
 class Optimizer(guarded.GuardedOptimizer):
@@ -60,7 +60,7 @@ class Optimizer(guarded.GuardedOptimizer):
     An algorithm fills in `step` and, where it needs them, `build`,
     `precondition`, `accumulate`, `second_moment`, `coefficients`, `advance`
     and `stable_scale`. What `step` uses it reads from the variables that the
-    others have written; see `tfwd.optimizers.conditional`.
+    others have written; see `tfwd.optimizers.backend.conditional`.
 
     Args:
         learning_rate: η, a float >= 0, a Keras `LearningRateSchedule`, or a

@@ -3,7 +3,7 @@
 import warnings
 
 from tfwd.optimizers import arguments
-from tfwd.optimizers import records
+from tfwd.optimizers import saved_variables
 from tfwd.optimizers import selection
 
 _SELECTED = "weight_decay_selection"
@@ -15,7 +15,7 @@ class VariableFactors:
     """Decides the factors at the first build, and saves them by position.
 
     For other variables than those of the first build (see
-    `tfwd.optimizers.records`) the patterns are resolved anew.
+    `tfwd.optimizers.saved_variables`) the patterns are resolved anew.
 
     Args:
         exclusions: What `selection.exclusions` returned.
@@ -71,7 +71,7 @@ class VariableFactors:
                 being new.
         """
         restriction = self._saved_restriction
-        if self._saved and records.are_of(self._saved, variables):
+        if self._saved and saved_variables.are_of(self._saved, variables):
             factors = [record.factor for record in self._saved]
             rates = [record.learning_rate_factor for record in self._saved]
         else:
@@ -89,7 +89,7 @@ class VariableFactors:
             0.0 if is_overwritten else factor
             for factor, is_overwritten in zip(factors, overwritten, strict=True)
         )
-        self._saved = tuple(map(records.of, variables, factors, rates))
+        self._saved = tuple(map(saved_variables.of, variables, factors, rates))
         self.of_learning_rate = tuple(rates)
         self._restriction = restriction
         self._update()
@@ -125,7 +125,9 @@ class VariableFactors:
             config[_SELECTED] = [r.as_config() for r in self._saved]
         if self._restriction:
             config[_RESTRICTION] = list(self._restriction)
-        excluded = [records.of(variable, 0.0) for variable in self._excluded]
+        excluded = [
+            saved_variables.of(variable, 0.0) for variable in self._excluded
+        ]
         excluded += self._excluded_records
         if excluded:
             config[_EXCLUDED] = [record.as_config() for record in excluded]
@@ -134,9 +136,9 @@ class VariableFactors:
     def restore(self, selected=(), restriction=(), excluded=()):
         """Takes what a config held; see `popped_config`."""
         self._is_restored = True
-        self._saved = records.from_configs(selected)
+        self._saved = saved_variables.from_configs(selected)
         self._saved_restriction = tuple(restriction)
-        self._excluded_records = records.from_configs(excluded)
+        self._excluded_records = saved_variables.from_configs(excluded)
 
     def _update(self):
         restriction = self._restriction or (1.0,) * len(self._decided)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfwd.optimizers import xla
+from tfwd.optimizers.backend import xla
 
 _WIDE = ("float32", "float64")
 # Tensors below it cost nothing; shorter rows are joined.

@@ -4,10 +4,10 @@ import math
 
 from keras import ops
 
-from tfwd.optimizers import conditional
 from tfwd.optimizers import finite
 from tfwd.optimizers import policy
 from tfwd.optimizers import selective
+from tfwd.optimizers.backend import conditional
 
 
 class GuardedOptimizer(selective.SelectiveOptimizer):

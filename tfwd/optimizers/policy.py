@@ -9,7 +9,7 @@ from keras import ops
 from tfwd.optimizers import arguments
 from tfwd.optimizers import initial_values
 from tfwd.optimizers import keras_arguments as keras_checks
-from tfwd.optimizers import keras_hooks
+from tfwd.optimizers.backend import keras_hooks
 
 # Keras' arguments that a step is made of; λ and η are variables.
 _FIXED = (

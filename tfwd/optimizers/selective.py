@@ -1,8 +1,8 @@
 """Which variables of a model decay and move, and by which factors."""
 
+from tfwd.optimizers import decay_report
 from tfwd.optimizers import factors as factors_lib
 from tfwd.optimizers import policy
-from tfwd.optimizers import report
 from tfwd.optimizers import selection
 from tfwd.optimizers import summary
 from tfwd.optimizers import variable_types
@@ -82,7 +82,7 @@ class SelectiveOptimizer(policy.WeightDecayPolicy):
             ValueError: If the optimizer is not built.
         """
         self._check_built("weight_decay_report")
-        return report.rows(self)
+        return decay_report.rows(self)
 
     def exclude_from_weight_decay(self, var_list=None, var_names=None):
         """Excludes variables before `build`, as in Keras.

@@ -4,8 +4,8 @@ import collections
 
 import keras
 
+from tfwd.optimizers import decay_report
 from tfwd.optimizers import overshoot
-from tfwd.optimizers import report
 
 
 class WeightDecayLogger(keras.callbacks.Callback):
@@ -49,7 +49,9 @@ class WeightDecayLogger(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         """Counts the steps from here."""
         self._optimizers = overshoot.decaying_optimizers(self.model.optimizer)
-        self._steps = [report.number(o.iterations) for o in self._optimizers]
+        self._steps = [
+            decay_report.number(o.iterations) for o in self._optimizers
+        ]
 
     def on_epoch_end(self, epoch, logs=None):
         """Adds the keys."""
@@ -57,7 +59,7 @@ class WeightDecayLogger(keras.callbacks.Callback):
         for optimizer, suffix, before in zip(
             self._optimizers, suffixes, self._steps, strict=True
         ):
-            steps = report.number(optimizer.iterations) - before
+            steps = decay_report.number(optimizer.iterations) - before
             for key, value in _values(optimizer, steps).items():
                 logs[key + suffix] = value
 
@@ -66,13 +68,15 @@ def _values(optimizer, steps):
     """Returns {key: value} of an optimizer after an epoch of so many steps."""
     step = optimizer.last_schedule_step()
     values = {
-        "weight_decay": report.number(optimizer.scheduled_weight_decay(step)),
-        "effective_weight_decay": report.number(
+        "weight_decay": decay_report.number(
+            optimizer.scheduled_weight_decay(step)
+        ),
+        "effective_weight_decay": decay_report.number(
             optimizer.effective_weight_decay
         ),
-        "skipped_steps": int(report.number(optimizer.skipped_steps)),
+        "skipped_steps": int(decay_report.number(optimizer.skipped_steps)),
     }
-    time = report.averaging_time(report.decay_rate(optimizer))
+    time = decay_report.averaging_time(decay_report.decay_rate(optimizer))
     if time is not None:
         values["averaging_time"] = time
         # An epoch without a step, of accumulated gradients, is none to count.

@@ -5,14 +5,14 @@ import itertools
 import os
 
 from tfwd import durable
-from tfwd.training import command
-from tfwd.training import flag_lines
-from tfwd.training import logs
-from tfwd.training import optimizer as optimizer_lib
-from tfwd.training import output
+from tfwd.training.config import flag_lines
+from tfwd.training.runs import command
+from tfwd.training.runs import logs
+from tfwd.training.runs import output
+from tfwd.training.setup import optimization as optimizer_lib
 from tfwd.tuning import search_folder
 from tfwd.tuning.engine import outcome
-from tfwd.tuning.output import pictures
+from tfwd.tuning.output import plots
 from tfwd.tuning.output import report
 from tfwd.tuning.output import results
 from tfwd.tuning.runs import training_run
@@ -96,7 +96,7 @@ def write_report(plan, folder, rows, trials, tested=None):
         ),
         rows,
         replay=f"./launch/train.sh --flagfile={folder / FLAGS}",
-        picture=pictures.draw(
+        picture=plots.draw(
             results.cells(rows), names, plan.objective, title, folder, best
         ),
         retrained=tested,

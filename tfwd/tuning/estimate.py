@@ -5,8 +5,8 @@ import pathlib
 import tempfile
 import time
 
-from tfwd.training import job as job_lib
-from tfwd.training import pace
+from tfwd.training.runs import job as job_lib
+from tfwd.training.runs import pace
 from tfwd.tuning.runs import sources
 
 # The first is compiled.

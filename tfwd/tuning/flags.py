@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from tfwd.training import fields
-from tfwd.training import rules
+from tfwd.training.config import fields
+from tfwd.training.config import rules
 
 DEFAULT_MAX_TRIALS = 20
 # Those that draw trials, without an end of their own.

@@ -3,9 +3,9 @@
 import dataclasses
 import math
 
-from tfwd.training import choices
-from tfwd.training import columns
-from tfwd.training import rules
+from tfwd.training.config import choices
+from tfwd.training.config import columns
+from tfwd.training.config import rules
 
 SELECT_ON = ("final", "best")
 # Time, and what is set or follows from λ alone: no direction of it is better.
@@ -81,7 +81,7 @@ def value(rows, objective, select_on="final"):
     """Returns the objective of a run and the epoch that has it.
 
     Args:
-        rows: Of its metrics.csv, as `tfwd.training.logs.read` gives them.
+        rows: Of its metrics.csv, as `tfwd.training.runs.logs.read` gives them.
         objective: An `Objective`.
         select_on: "final" for the last epoch, "best" for the best one, of
             equal ones the first.

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tfwd.training import rules
+from tfwd.training.config import rules
 from tfwd.tuning import flags as flags_lib
 from tfwd.tuning import objective as objective_lib
 from tfwd.tuning.runs import sources as sources_lib

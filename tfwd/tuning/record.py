@@ -4,12 +4,12 @@ import shutil
 import sys
 import time
 
-from tfwd.training import usage
+from tfwd.training.config import usage
 from tfwd.tuning.engine import durable_oracle
 from tfwd.tuning.output import hparams_record
 from tfwd.tuning.output import results
 from tfwd.tuning.output import standing
-from tfwd.tuning.output import table
+from tfwd.tuning.output import trials_table
 
 # Of a run that has ended: what only going on with it would need.
 _LARGE = ("checkpoints", "last.keras", "best.keras", "final.keras")
@@ -108,7 +108,7 @@ class Record:
 
     def rows(self):
         """Returns the rows of trials.csv, sorted."""
-        return table.rows_of(
+        return trials_table.rows_of(
             self._plan.names,
             [(trial, *found) for trial, found in self._ended.items()],
         )
@@ -152,7 +152,7 @@ class Record:
     def _write(self):
         rows = self.rows()
         self._best = results.best(rows, self._plan.objective)
-        table.write(self._folder / "trials.csv", self._plan.names, rows)
+        trials_table.write(self._folder / "trials.csv", self._plan.names, rows)
 
     def _show(self, end):
         left = self._work.steps - self._behind - sum(self._ongoing.values())

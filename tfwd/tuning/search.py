@@ -2,9 +2,9 @@
 
 import keras_tuner
 
-from tfwd.training import command
-from tfwd.training import rules
-from tfwd.training import usage
+from tfwd.training.config import rules
+from tfwd.training.config import usage
+from tfwd.training.runs import command
 from tfwd.tuning import conclusion
 from tfwd.tuning import estimate
 from tfwd.tuning import plan as plan_lib

@@ -5,11 +5,11 @@ import datetime
 import pathlib
 
 from tfwd import durable
-from tfwd.training import flag_lines
-from tfwd.training import output
-from tfwd.training import paths
-from tfwd.training import rules
-from tfwd.training import settings as settings_lib
+from tfwd.training.config import flag_lines
+from tfwd.training.config import paths
+from tfwd.training.config import rules
+from tfwd.training.config import settings as settings_lib
+from tfwd.training.runs import output
 from tfwd.tuning import flags as flags_lib
 
 FLAGS = "search.flags"

@@ -1,7 +1,7 @@
 """An optimizer whose class, η and λ are hyperparameters of KerasTuner."""
 
 from tfwd.optimizers import arguments
-from tfwd.training import optimizer as optimizer_lib
+from tfwd.training.setup import optimization as optimizer_lib
 from tfwd.tuning import coordinates
 from tfwd.tuning import ranges
 

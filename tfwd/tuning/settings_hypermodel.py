@@ -7,13 +7,13 @@ import keras
 import keras_tuner
 
 from tfwd.optimizers import arguments
-from tfwd.training import build
-from tfwd.training import flagfile
-from tfwd.training import inputs
-from tfwd.training import logs
-from tfwd.training import optimizer as optimizer_lib
-from tfwd.training import settings as settings_lib
-from tfwd.training import strategy as strategy_lib
+from tfwd.training.config import flagfile
+from tfwd.training.config import settings as settings_lib
+from tfwd.training.distributed import strategy as strategy_lib
+from tfwd.training.runs import logs
+from tfwd.training.setup import build
+from tfwd.training.setup import inputs
+from tfwd.training.setup import optimization as optimizer_lib
 from tfwd.tuning import flags as flags_lib
 from tfwd.tuning.engine import outcome
 from tfwd.tuning.engine import promotion
@@ -33,7 +33,7 @@ class SettingsHyperModel(keras_tuner.HyperModel):
     seed of the settings + k.
 
     Args:
-        settings: `tfwd.training.settings.Settings`.
+        settings: `tfwd.training.config.settings.Settings`.
         space: {name: text}, as `--search=NAME=TEXT` of `tfwd.tune`, such as
             {"learning_rate": "log:1e-4:1e-1"}.
         links: {name: text}, as `--link=NAME=TEXT`; see `tfwd.tuning.links`.

@@ -23,7 +23,7 @@ import tensorflow as tf
 from tfwd import data
 from tfwd import models
 from tfwd.data import text
-from tfwd.training import settings as settings_lib
+from tfwd.training.config import settings as settings_lib
 from tfwd_tests.benchmarks import in_memory
 
 STEPS = 3

@@ -7,13 +7,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfwd import data
-from tfwd.training import build
-from tfwd.training import inputs
-from tfwd.training import loop as loop_lib
-from tfwd.training import optimizer as optimizer_lib
-from tfwd.training import progress as progress_lib
-from tfwd.training import settings as settings_lib
-from tfwd.training import strategy as strategy_lib
+from tfwd.training.checkpoint import progress as progress_lib
+from tfwd.training.config import settings as settings_lib
+from tfwd.training.distributed import strategy as strategy_lib
+from tfwd.training.loop import loop as loop_lib
+from tfwd.training.setup import build
+from tfwd.training.setup import inputs
+from tfwd.training.setup import optimization as optimizer_lib
 
 
 @dataclasses.dataclass(frozen=True)

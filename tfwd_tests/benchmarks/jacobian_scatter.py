@@ -15,7 +15,7 @@ import numpy as np
 
 from tfwd import data
 from tfwd import train as train_lib
-from tfwd.diagnostics import measures
+from tfwd.diagnostics import metrics
 
 _COMMON = (
     "--dataset=mnist --model=mlp --batch_norm=false --convention=zhang2019 "
@@ -131,11 +131,11 @@ def measured(model, train_data, test_data, count):
     images = images[:count]
     return (
         float(np.mean(np.argmax(scores, -1) == labels)),
-        measures.squared_jacobian_norm(model, images).value,
-        sum(measures.kfac_gauss_newton_norm(model, images).values()),
-        measures.gauss_newton_norm(model, images).value,
-        measures.fisher_rao_norm(model, images).value,
-        measures.generalization_gap(model, train_data, test_data),
+        metrics.squared_jacobian_norm(model, images).value,
+        sum(metrics.kfac_gauss_newton_norm(model, images).values()),
+        metrics.gauss_newton_norm(model, images).value,
+        metrics.fisher_rao_norm(model, images).value,
+        metrics.generalization_gap(model, train_data, test_data),
     )
 
 

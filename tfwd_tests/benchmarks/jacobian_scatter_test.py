@@ -7,8 +7,8 @@ import pytest
 if keras.backend.backend() != "tensorflow":
     pytest.skip("The benchmark is TensorFlow's", allow_module_level=True)
 
-from tfwd.training import flagfile
-from tfwd.training import optimizer as optimizer_lib
+from tfwd.training.config import flagfile
+from tfwd.training.setup import optimization as optimizer_lib
 from tfwd_tests.benchmarks import jacobian_scatter as scatter
 
 

@@ -22,8 +22,8 @@ import time
 from unittest import mock
 
 from tfwd import tune
-from tfwd.training import job as job_lib
-from tfwd.training import run as run_lib
+from tfwd.training.runs import job as job_lib
+from tfwd.training.runs import run as run_lib
 from tfwd.tuning.runs import runner
 
 # Of a trial of 30 seconds, in seconds.

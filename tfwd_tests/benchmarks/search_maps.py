@@ -14,10 +14,10 @@ import pathlib
 from tfwd.tuning import maps
 from tfwd.tuning import objective as objective_lib
 from tfwd.tuning.maps import grid
-from tfwd.tuning.output import pictures
+from tfwd.tuning.output import plots
 from tfwd.tuning.output import results
-from tfwd.tuning.output import table
 from tfwd.tuning.output import trials
+from tfwd.tuning.output import trials_table
 
 RATE, DECAY = "learning_rate", "weight_decay"
 _OBJECTIVE = objective_lib.Objective("validation_accuracy", maximize=True)
@@ -36,7 +36,7 @@ def main(arguments=None):
     thresholds = [float(each) for each in options.thresholds.split(",") if each]
     rows_of = joined(options.searches.split(","))
     for name, rows in rows_of.items():
-        table.write(options.output / f"{name}.csv", (RATE, DECAY), rows)
+        trials_table.write(options.output / f"{name}.csv", (RATE, DECAY), rows)
         found = maps.findings(
             grid.from_trials(rows, RATE, DECAY, maximize=True),
             thresholds=thresholds,
@@ -69,7 +69,7 @@ def joined(searches):
 def draw(rows_of, folder):
     """Draws a picture of each map, on axes of its own."""
     for name, rows in rows_of.items():
-        pictures.draw(
+        plots.draw(
             results.cells(rows),
             (RATE, DECAY),
             _OBJECTIVE,
@@ -77,7 +77,7 @@ def draw(rows_of, folder):
             folder,
             results.best(rows, _OBJECTIVE),
         )
-        (folder / pictures.HEATMAP).rename(folder / f"{name}.png")
+        (folder / plots.HEATMAP).rename(folder / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -19,11 +19,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfwd import data
-from tfwd.training import inputs
-from tfwd.training import measures
-from tfwd.training import optimizer as optimizer_lib
-from tfwd.training import settings as settings_lib
-from tfwd.training import strategy as strategy_lib
+from tfwd.training.config import settings as settings_lib
+from tfwd.training.distributed import strategy as strategy_lib
+from tfwd.training.loop import epoch_metrics
+from tfwd.training.setup import inputs
+from tfwd.training.setup import optimization as optimizer_lib
 from tfwd_tests.benchmarks import in_memory
 from tfwd_tests.benchmarks import timing
 
@@ -211,7 +211,9 @@ def table(
         settings, source, strategy_lib.create(settings), step=0
     )
     # Like the loop's, the median of so many.
-    alone = np.median([measures.input_speed(pipeline) for _ in range(repeats)])
+    alone = np.median(
+        [epoch_metrics.input_speed(pipeline) for _ in range(repeats)]
+    )
     share = np.median(speeds["loop"]) / alone
     yield (
         f"input pipeline by itself: {alone:.0f} examples/s; the loop takes "

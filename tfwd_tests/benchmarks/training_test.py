@@ -9,7 +9,7 @@ import pytest
 if keras.backend.backend() != "tensorflow":
     pytest.skip("The benchmark is TensorFlow's", allow_module_level=True)
 
-from tfwd.training import settings as settings_lib
+from tfwd.training.config import settings as settings_lib
 from tfwd_tests.benchmarks import in_memory
 from tfwd_tests.benchmarks import training
 

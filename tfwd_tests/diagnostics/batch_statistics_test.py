@@ -7,10 +7,10 @@ from keras import layers
 from keras import ops
 
 import tfwd
-from tfwd.diagnostics import curvature
+from tfwd.diagnostics import kronecker_factors
 from tfwd.diagnostics import outputs
 from tfwd.diagnostics import streaming
-from tfwd.kfac import noise
+from tfwd.kfac import sampling
 from tfwd_tests.diagnostics import measuring
 from tfwd_tests.kfac import models
 
@@ -67,14 +67,14 @@ def seeds_of_all_signs():
     """Returns seeds that give three examples all four relations of signs."""
     found = {}
     for seed in range(100):
-        signs = ops.convert_to_numpy(noise.signs(np.arange(3), 0, seed, 1))
+        signs = ops.convert_to_numpy(sampling.signs(np.arange(3), 0, seed, 1))
         found.setdefault(tuple((signs * signs[0]).ravel()), seed)
     assert len(found) == 4
     return found.values()
 
 
 def factors(model, x, seed=0, kind="gauss_newton", mode="training"):
-    estimator = curvature.KroneckerFactors(
+    estimator = kronecker_factors.KroneckerFactors(
         model,
         outputs.head_of(model, models.loss_of("gaussian")),
         kind,

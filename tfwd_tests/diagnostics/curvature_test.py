@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tfwd.diagnostics import curvature
+from tfwd.diagnostics import kronecker_factors
 from tfwd.diagnostics import outputs
 from tfwd.diagnostics import streaming
 from tfwd_tests.diagnostics import differences
@@ -24,7 +24,7 @@ def in_float64():
 def factors(model, batches, head="softmax", **options):
     """Returns {layer: LayerFactors}."""
     read = outputs.head_of(model, models.loss_of(head))
-    estimator = curvature.KroneckerFactors(model, read, **options)
+    estimator = kronecker_factors.KroneckerFactors(model, read, **options)
     sums = streaming.Sums(estimator.statistics, model).over(batches)
     return {layer.name: layer for layer in estimator.layers(sums)}
 
@@ -43,7 +43,7 @@ def linear_chain():
 def test_norm_of_a_linear_chain_is_that_of_its_outputs():
     model, x = linear_chain(), models.normal(7, 4)
     found = factors(model, [x[:5], x[5:]], curvature="gauss_newton")
-    terms = [curvature.kfac_norm(layer) for layer in found.values()]
+    terms = [kronecker_factors.kfac_norm(layer) for layer in found.values()]
     truth = np.mean(np.sum(differences.outputs(model, x) ** 2, axis=-1))
     # Every layer has the same share: W₁ A W₁ᵀ ⊗ S is E ‖f‖² wherever it is cut.
     np.testing.assert_allclose(terms, [truth] * 3, rtol=TOLERANCE)
@@ -57,7 +57,7 @@ def test_norm_of_a_linear_chain_with_whitened_inputs_is_its_jacobians():
     product = np.linalg.multi_dot(
         [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
     )
-    total = sum(map(curvature.kfac_norm, found.values()))
+    total = sum(map(kronecker_factors.kfac_norm, found.values()))
     np.testing.assert_allclose(total, 3 * np.sum(product**2), rtol=TOLERANCE)
 
 
@@ -79,7 +79,7 @@ def test_norm_of_convolutions_under_positions_that_are_unrelated():
     found = factors(model, [x], curvature="gauss_newton")
     f = differences.outputs(model, x)
     truth = np.mean(np.sum(f**2, axis=-1))
-    conv, depthwise, dense = map(curvature.kfac_norm, found.values())
+    conv, depthwise, dense = map(kronecker_factors.kfac_norm, found.values())
     np.testing.assert_allclose([conv, dense], [truth] * 2, rtol=TOLERANCE)
     # Of the depthwise layer a block is one channel's: no products of two.
     assert depthwise > 0
@@ -113,7 +113,9 @@ def test_trace_of_one_datum_is_that_of_the_dense_matrix(head, kind):
     for name, layer in found.items():
         assert layer.has_bias
         np.testing.assert_allclose(
-            curvature.normalized_trace(layer), truth[name], rtol=TOLERANCE
+            kronecker_factors.normalized_trace(layer),
+            truth[name],
+            rtol=TOLERANCE,
         )
 
 
@@ -137,7 +139,9 @@ def test_trace_of_an_embedding_and_a_depthwise_convolution():
         truth = dense_traces(model, "softmax", x, "gauss_newton")
         for name, layer in found.items():
             np.testing.assert_allclose(
-                curvature.normalized_trace(layer), truth[name], rtol=TOLERANCE
+                kronecker_factors.normalized_trace(layer),
+                truth[name],
+                rtol=TOLERANCE,
             )
 
 
@@ -150,7 +154,7 @@ def test_norm_has_the_bias_in_it():
     ).values()
     truth = differences.outputs(model, x)[0, 0] ** 2
     np.testing.assert_allclose(
-        curvature.kfac_norm(layer), truth, rtol=TOLERANCE
+        kronecker_factors.kfac_norm(layer), truth, rtol=TOLERANCE
     )
 
 
@@ -168,7 +172,7 @@ def test_trace_does_not_change_with_a_scale_that_has_no_effect(kind):
     )
     x = models.normal(8, 5)
     read = outputs.head_of(model, models.loss_of("softmax"))
-    estimator = curvature.KroneckerFactors(
+    estimator = kronecker_factors.KroneckerFactors(
         model, read, curvature=kind, mode="training"
     )
     program = streaming.Sums(estimator.statistics, model)
@@ -184,8 +188,8 @@ def test_trace_does_not_change_with_a_scale_that_has_no_effect(kind):
     )
     # As far as the normalization's ε of 1e-15 lets it.
     np.testing.assert_allclose(
-        curvature.normalized_trace(after),
-        curvature.normalized_trace(before),
+        kronecker_factors.normalized_trace(after),
+        kronecker_factors.normalized_trace(before),
         rtol=1e-9,
     )
 

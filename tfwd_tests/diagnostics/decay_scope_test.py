@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 import tfwd
-from tfwd.diagnostics import decay_scope
+from tfwd.diagnostics.scale_invariance import decay_scope
 from tfwd.optimizers import selection
 from tfwd_tests.diagnostics import networks
 from tfwd_tests.models import examining

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import tfwd
-from tfwd.diagnostics import decay_scope
 from tfwd.diagnostics import decay_switch
+from tfwd.diagnostics.scale_invariance import decay_scope
 from tfwd_tests import keras_features
 from tfwd_tests.diagnostics import rescaled
 

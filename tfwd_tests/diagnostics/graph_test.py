@@ -1,4 +1,4 @@
-"""What `tfwd.diagnostics.graph` asks of Keras, by private names among others.
+"""What `scale_invariance.graph` asks of Keras, by private names among others.
 
 Checked on Keras 3.10 to 3.15. When a name is gone or means something else,
 read Keras' `models/functional.py` and `ops/function.py` before changing the
@@ -9,7 +9,7 @@ import keras
 import pytest
 from keras import layers
 
-from tfwd.diagnostics import graph
+from tfwd.diagnostics.scale_invariance import graph
 
 
 def names_of(found):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tfwd.diagnostics import graph
-from tfwd.diagnostics import homogeneity
-from tfwd.diagnostics import weight_layers
+from tfwd.diagnostics.scale_invariance import graph
+from tfwd.diagnostics.scale_invariance import propagation
+from tfwd.diagnostics.scale_invariance import weight_layers
 from tfwd_tests.diagnostics import networks
 from tfwd_tests.kfac import models
 
@@ -29,7 +29,7 @@ def in_float64():
 def described(model, with_bias=False):
     """Returns the `Scaling` of the only output, or None."""
     by_name = {one.name: one for one in weight_layers.of_model(model)}
-    (output,) = homogeneity.propagate(
+    (output,) = propagation.propagate(
         graph.of_model(model), by_name["scaled"], with_bias=with_bias
     ).outputs
     return output
@@ -409,7 +409,7 @@ def test_a_subclass_of_a_known_layer_is_not_known():
 
 def undone(model, name="scaled"):
     by_name = {one.name: one for one in weight_layers.of_model(model)}
-    return homogeneity.undone_by(model, by_name[name])
+    return propagation.undone_by(model, by_name[name])
 
 
 def test_undone_by_names_the_channels_that_a_concatenation_took_from_a_layer():

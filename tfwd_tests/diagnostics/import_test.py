@@ -15,7 +15,7 @@ def test_room_needs_neither_tensorflow_on_jax_nor_pictures():
         "module = tfwd.diagnostics\n"
         "assert [n for n in module.__all__ if not hasattr(module, n)] == []\n"
         "assert tfwd.decay_scope is module.decay_scope.patterns\n"
-        "assert 'tfwd.diagnostics.pictures' not in sys.modules\n"
+        "assert 'tfwd.diagnostics.mechanism_plots' not in sys.modules\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", program],

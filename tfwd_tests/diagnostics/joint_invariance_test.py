@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tfwd.diagnostics import decay_scope
 from tfwd.diagnostics import scale_invariance
+from tfwd.diagnostics.scale_invariance import decay_scope
 from tfwd_tests.diagnostics import networks
 
 NORMS = {

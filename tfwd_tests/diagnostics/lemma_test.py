@@ -11,7 +11,7 @@ from keras import layers
 from tfwd.diagnostics import fisher
 from tfwd.diagnostics import gauss_newton
 from tfwd.diagnostics import jacobian
-from tfwd.diagnostics import measures
+from tfwd.diagnostics import metrics
 from tfwd.diagnostics import outputs
 from tfwd_tests.diagnostics import dense_jacobian
 from tfwd_tests.diagnostics import homogeneous
@@ -108,11 +108,11 @@ def test_kfac_norm_of_every_layer_of_a_chain_at_one_datum_is_the_output():
     x = models.normal(1, 4, seed=3)
     expected = squares(dense_jacobian.outputs(model, x))
     loss = models.loss_of("gaussian")
-    found = measures.kfac_gauss_newton_norm(
+    found = metrics.kfac_gauss_newton_norm(
         model, x, loss=loss, estimation="exact"
     )
     assert_equal(list(found.values()), np.full(count, expected))
-    exact = measures.gauss_newton_norm(model, x, loss=loss)
+    exact = metrics.gauss_newton_norm(model, x, loss=loss)
     assert_equal(exact.value, count**2 * expected[0])
 
 
@@ -132,9 +132,9 @@ def test_exact_norm_of_a_linear_network_of_whitened_inputs_is_the_jacobians():
     x = x.reshape((12, 3, 3, 1))
     truth = np.sum(dense_jacobian.of_inputs(model, x[:1]) ** 2)
     loss = models.loss_of("gaussian")
-    exact = measures.gauss_newton_norm(model, x, loss=loss)
+    exact = metrics.gauss_newton_norm(model, x, loss=loss)
     assert_equal(exact.value, 4 * truth)
-    of_jacobian = measures.squared_jacobian_norm(model, x, loss=loss)
+    of_jacobian = metrics.squared_jacobian_norm(model, x, loss=loss)
     assert_equal(of_jacobian.value, truth)
 
 

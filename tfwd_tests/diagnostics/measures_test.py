@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tfwd.diagnostics import measures
+from tfwd.diagnostics import metrics
 from tfwd.diagnostics import streaming
 from tfwd_tests.diagnostics import differences
 from tfwd_tests.diagnostics import measuring
@@ -46,19 +46,19 @@ def test_means_and_errors_are_those_of_the_examples():
     jacobians = differences.input_jacobians(model, x)
     for found, values in (
         (
-            measures.squared_jacobian_norm(model, x, loss=loss, batch_size=4),
+            metrics.squared_jacobian_norm(model, x, loss=loss, batch_size=4),
             np.sum(jacobians**2, axis=(1, 2)),
         ),
         (
-            measures.gauss_newton_norm(model, (x, y), loss=loss, batch_size=4),
+            metrics.gauss_newton_norm(model, (x, y), loss=loss, batch_size=4),
             np.sum(tangent**2, axis=-1),
         ),
         (
-            measures.fisher_rao_norm(model, x, loss=loss),
+            metrics.fisher_rao_norm(model, x, loss=loss),
             np.einsum("bk,bkl,bl->b", tangent, h, tangent),
         ),
         (
-            measures.fisher_rao_norm(model, (x, y), loss=loss, labels=True),
+            metrics.fisher_rao_norm(model, (x, y), loss=loss, labels=True),
             np.sum(first * tangent, axis=-1) ** 2,
         ),
     ):
@@ -71,13 +71,13 @@ def test_loops_of_recurrent_layers_are_differentiated_in_a_program():
     model = models.built([layers.LSTM(3), layers.Dense(2)], (3, 2))
     x = models.normal(5, 3, 2)
     tangent = differences.along_weights(model, x)
-    found = measures.gauss_newton_norm(model, x, loss=loss)
+    found = metrics.gauss_newton_norm(model, x, loss=loss)
     np.testing.assert_allclose(
         found.value,
         np.mean(np.sum(tangent**2, axis=-1)),
         rtol=differences.TOLERANCE,
     )
-    found = measures.squared_jacobian_norm(model, x, loss=loss)
+    found = metrics.squared_jacobian_norm(model, x, loss=loss)
     jacobians = differences.input_jacobians(model, x)
     np.testing.assert_allclose(
         found.value,
@@ -102,18 +102,18 @@ def test_generalization_gap_is_test_loss_minus_training_loss():
         (measuring.network("softmax"), False),
     ):
         model.compile(loss=models.loss_of("softmax", from_logits))
-        found = measures.generalization_gap(model, (x, y), (other, labels))
+        found = metrics.generalization_gap(model, (x, y), (other, labels))
         np.testing.assert_allclose(found, truth, rtol=1e-12)
     with pytest.raises(ValueError, match="must have labels"):
-        measures.generalization_gap(plain, x, (other, labels))
+        metrics.generalization_gap(plain, x, (other, labels))
 
 
 def test_norm_and_traces_of_layers_have_their_names():
     model, (x, y) = measuring.network(), measuring.data(1)
     loss = models.loss_of("softmax")
-    norms = measures.kfac_gauss_newton_norm(model, (x, y), loss=loss)
+    norms = metrics.kfac_gauss_newton_norm(model, (x, y), loss=loss)
     # Statistics of a batch of one datum are another network.
-    traces = measures.curvature_traces(model, x, loss=loss, mode="inference")
+    traces = metrics.curvature_traces(model, x, loss=loss, mode="inference")
     names = [model.layers[0].name, model.layers[-1].name]
     assert [*norms] == [*traces] == names
     # The factors of one datum and one position are exact.
@@ -136,7 +136,7 @@ def test_mixed_precision_comes_close():
     keras.config.set_dtype_policy("float64")
     loss = models.loss_of("softmax")
     tangent = differences.along_weights(measuring.network(), x)
-    found = measures.gauss_newton_norm(model, x, loss=loss)
+    found = metrics.gauss_newton_norm(model, x, loss=loss)
     # Eight bits of significand.
     np.testing.assert_allclose(
         found.value, np.mean(np.sum(tangent**2, axis=-1)), rtol=0.05

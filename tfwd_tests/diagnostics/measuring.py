@@ -4,11 +4,11 @@ import keras
 import numpy as np
 from keras import layers
 
-from tfwd.diagnostics import curvature
 from tfwd.diagnostics import estimates
 from tfwd.diagnostics import fisher
 from tfwd.diagnostics import gauss_newton
 from tfwd.diagnostics import jacobian
+from tfwd.diagnostics import kronecker_factors
 from tfwd.diagnostics import outputs
 from tfwd.diagnostics import streaming
 from tfwd_tests.kfac import models
@@ -43,7 +43,9 @@ def data(count):
 def everything(model, batches, loss):
     """Returns {name: an array}, of one program."""
     head = outputs.head_of(model, loss)
-    factors = curvature.KroneckerFactors(model, head, estimation="sampled")
+    factors = kronecker_factors.KroneckerFactors(
+        model, head, estimation="sampled"
+    )
 
     def statistics(inputs, labels, weights, first_example):
         examples = streaming.examples(inputs, first_example)

@@ -12,7 +12,7 @@ import tfwd
 from tfwd import models as project
 from tfwd.diagnostics import moment_scaling
 from tfwd.diagnostics import norm_transfer
-from tfwd.diagnostics import rescaling
+from tfwd.diagnostics.scale_invariance import rescaling
 from tfwd_tests.diagnostics import rescaled
 from tfwd_tests.kfac import models
 

@@ -6,7 +6,7 @@ import pytest
 from matplotlib import figure
 from matplotlib import image
 
-from tfwd.diagnostics import pictures
+from tfwd.diagnostics import mechanism_plots
 from tfwd.diagnostics import table
 
 LAYER_COLUMNS = (
@@ -68,7 +68,9 @@ def is_empty(panel):
 
 
 def test_layers_are_lines_coloured_by_depth_without_a_legend(pages, tmp_path):
-    pictures.draw(rows_of(range(3), 34), "run", tmp_path / "mechanisms.png")
+    mechanism_plots.draw(
+        rows_of(range(3), 34), "run", tmp_path / "mechanisms.png"
+    )
     assert image.imread(tmp_path / "mechanisms.png").shape[2] == 4
     (page,) = pages
     panels = panels_of(page)
@@ -82,7 +84,7 @@ def test_layers_are_lines_coloured_by_depth_without_a_legend(pages, tmp_path):
 
 
 def test_jacobian_has_a_band_of_two_standard_errors(pages, tmp_path):
-    pictures.draw(rows_of((0, 1), 1), "run", tmp_path / "mechanisms.png")
+    mechanism_plots.draw(rows_of((0, 1), 1), "run", tmp_path / "mechanisms.png")
     panel = panels_of(pages[0])["Squared Jacobian norm"]
     (band,) = panel.collections
     heights = band.get_paths()[0].vertices[:, 1]
@@ -91,7 +93,7 @@ def test_jacobian_has_a_band_of_two_standard_errors(pages, tmp_path):
 
 
 def test_traces_are_those_of_the_first_layer_and_the_mean(pages, tmp_path):
-    pictures.draw(rows_of((0, 1), 3), "run", tmp_path / "mechanisms.png")
+    mechanism_plots.draw(rows_of((0, 1), 3), "run", tmp_path / "mechanisms.png")
     panel = panels_of(pages[0])["Curvature of normalized weights"]
     lines = {line.get_label(): list(line.get_ydata()) for line in panel.lines}
     assert lines["Fisher, layer_0"] == [1, 2]
@@ -103,7 +105,7 @@ def test_traces_are_those_of_the_first_layer_and_the_mean(pages, tmp_path):
 def test_panel_without_data_says_so(pages, tmp_path):
     rows = rows_of((0,), 2, columns=("weight_norm",))
     rows[0]["effective_learning_rate"] = math.inf
-    pictures.draw(rows, "run", tmp_path / "mechanisms.png")
+    mechanism_plots.draw(rows, "run", tmp_path / "mechanisms.png")
     panels = panels_of(pages[0])
     measured = {title for title, panel in panels.items() if not is_empty(panel)}
     assert measured == {"Weight norm"}

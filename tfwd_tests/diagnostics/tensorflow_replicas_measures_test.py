@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfwd.diagnostics import measures
+from tfwd.diagnostics import metrics
 from tfwd_tests.diagnostics import measuring
 from tfwd_tests.kfac import models
 from tfwd_tests.optimizers import replicas
@@ -39,12 +39,12 @@ def test_distributed_data_with_padding_gives_what_its_examples_give():
     loss = models.loss_of("softmax")
     x, y = measuring.data(7)
     weights = np.array([1.0, 1, 1, 0, 1, 1, 0])
-    expected = measures.gauss_newton_norm(
+    expected = metrics.gauss_newton_norm(
         measuring.network(), x[weights > 0], loss=loss
     )
     with replicas.strategy().scope():
         mirrored = measuring.network()
     dataset = tf.data.Dataset.from_tensor_slices((x, y, weights)).batch(4)
     distributed = replicas.strategy().experimental_distribute_dataset(dataset)
-    found = measures.gauss_newton_norm(mirrored, distributed, loss=loss)
+    found = metrics.gauss_newton_norm(mirrored, distributed, loss=loss)
     np.testing.assert_allclose(found, expected, rtol=1e-11)

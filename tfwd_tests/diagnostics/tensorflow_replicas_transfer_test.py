@@ -9,7 +9,7 @@ import tensorflow as tf
 import tfwd
 from tfwd.diagnostics import decay_switch
 from tfwd.diagnostics import norm_transfer
-from tfwd.diagnostics import rescaling
+from tfwd.diagnostics.scale_invariance import rescaling
 from tfwd_tests.diagnostics import rescaled
 from tfwd_tests.optimizers import replicas
 

@@ -4,7 +4,7 @@ import keras
 import pytest
 from keras import layers
 
-from tfwd.diagnostics import weight_layers
+from tfwd.diagnostics.scale_invariance import weight_layers
 from tfwd_tests.diagnostics import networks
 
 

@@ -6,8 +6,8 @@ import pytest
 from keras import losses
 from keras import ops
 
-from tfwd.kfac import heads
-from tfwd.kfac import noise
+from tfwd.kfac import likelihoods
+from tfwd.kfac import sampling
 from tfwd_tests.kfac import compiling
 from tfwd_tests.optimizers import harness
 
@@ -24,8 +24,8 @@ TOLERANCES = {"float32": 2e-6, "float64": 1e-14}
 
 def head(distribution, from_logits=True):
     if distribution == "gaussian":
-        return heads.of_loss(losses.MeanSquaredError())
-    return heads.of_loss(LOSSES[distribution](from_logits=from_logits))
+        return likelihoods.of_loss(losses.MeanSquaredError())
+    return likelihoods.of_loss(LOSSES[distribution](from_logits=from_logits))
 
 
 def logits(shape=(EXAMPLES, PREDICTIONS, OUTPUTS), scale=2.0):
@@ -127,7 +127,7 @@ def test_sampled_gauss_newton_vectors_are_the_signs(distribution, predictions):
     z = tensor(logits((EXAMPLES, predictions, OUTPUTS)))
     examples = ops.arange(EXAMPLES, dtype="int32")
     vector = head(distribution).sampled_gauss_newton(z, examples, 9, 4)
-    signs = noise.signs(examples, 9, 4, predictions * OUTPUTS)
+    signs = sampling.signs(examples, 9, 4, predictions * OUTPUTS)
     assert keras.backend.standardize_dtype(vector.dtype) == "float64"
     np.testing.assert_array_equal(
         numpy(vector), numpy(signs).reshape(EXAMPLES, predictions, OUTPUTS)
@@ -137,7 +137,7 @@ def test_sampled_gauss_newton_vectors_are_the_signs(distribution, predictions):
 def test_a_sampled_class_is_where_the_cumulative_probability_passes_u():
     z = logits()
     examples = ops.arange(EXAMPLES, dtype="int32")
-    u = numpy(noise.uniform(examples, 9, 4, PREDICTIONS))
+    u = numpy(sampling.uniform(examples, 9, 4, PREDICTIONS))
     p = probabilities("softmax", z)
     labels = np.sum(np.cumsum(p, axis=-1) < u[..., None], axis=-1)
     assert len(np.unique(labels)) == OUTPUTS
@@ -150,7 +150,7 @@ def test_a_sampled_class_is_where_the_cumulative_probability_passes_u():
 def test_a_sampled_binary_label_is_1_where_u_is_below_p():
     z = logits()
     examples = ops.arange(EXAMPLES, dtype="int32")
-    u = numpy(noise.uniform(examples, 9, 4, PREDICTIONS * OUTPUTS))
+    u = numpy(sampling.uniform(examples, 9, 4, PREDICTIONS * OUTPUTS))
     p = probabilities("sigmoid", z)
     expected = (p - (u.reshape(p.shape) < p)) / np.sqrt(OUTPUTS)
     actual = head("sigmoid").sampled_fisher(tensor(z), examples, 9, 4)
@@ -297,7 +297,7 @@ NAMES = [
 )
 @pytest.mark.parametrize(("loss", "distribution", "from_logits"), NAMES)
 def test_a_loss_names_its_head(loss, distribution, from_logits, wrap):
-    found = heads.of_loss(wrap(loss))
+    found = likelihoods.of_loss(wrap(loss))
     assert (found.distribution, found.from_logits) == (
         distribution,
         from_logits,
@@ -346,5 +346,5 @@ def own_loss(y, prediction):
 )
 def test_a_loss_without_a_known_head_is_refused_in_one_line(loss, message):
     with pytest.raises(ValueError, match=message) as error:
-        heads.of_loss(loss)
+        likelihoods.of_loss(loss)
     assert "\n" not in str(error.value)

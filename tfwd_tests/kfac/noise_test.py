@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tfwd.kfac import noise
+from tfwd.kfac import sampling
 from tfwd_tests.kfac import compiling
 
 DEVIATIONS = 4
 # 2^17 numbers: 16384 examples of 8 numbers.
 EXAMPLES, SIZE = 2**14, 8
-KINDS = (noise.uniform, noise.signs, noise.normal)
+KINDS = (sampling.uniform, sampling.signs, sampling.normal)
 GOLDEN = (
     (0x974E8E9A, 0x095E01BB, 0xE0F01992, 0x046DD618),
     (0xB71A88BB, 0xC2C53178, 0xD7D91CA2, 0x27320A0D),
@@ -72,12 +72,12 @@ def chi_square(cells, count):
 def test_every_bit_is_that_of_the_hash_in_plain_python(way, step, seed):
     examples = [0, 1, 2, 127, 50_000, 2**31 - 1]
     expected = table(examples, step, seed, 5)
-    actual = draw(noise._hash, examples, step, seed, 5, way)
+    actual = draw(sampling._hash, examples, step, seed, 5, way)
     assert actual.dtype == "uint32"
     np.testing.assert_array_equal(actual, expected)
-    signs = draw(noise.signs, examples, step, seed, 5, way)
+    signs = draw(sampling.signs, examples, step, seed, 5, way)
     np.testing.assert_array_equal(signs, 1.0 - 2.0 * (expected >> 31))
-    uniform = draw(noise.uniform, examples, step, seed, 5, way)
+    uniform = draw(sampling.uniform, examples, step, seed, 5, way)
     # One rounding to float32, of a number below 1.
     np.testing.assert_allclose(
         uniform.astype("float64"),
@@ -95,7 +95,7 @@ def test_the_bits_never_change():
     """
     golden = np.array(GOLDEN, dtype="uint32")
     np.testing.assert_array_equal(table([0, 1], 7, 3, 4), golden)
-    np.testing.assert_array_equal(draw(noise._hash, [0, 1], 7, 3, 4), golden)
+    np.testing.assert_array_equal(draw(sampling._hash, [0, 1], 7, 3, 4), golden)
 
 
 @pytest.mark.parametrize("way", compiling.WAYS)
@@ -106,7 +106,7 @@ def test_normal_numbers_are_those_of_box_and_muller(way):
     expected = np.sqrt(-2 * np.log(u[:, :size])) * np.cos(
         2 * np.pi * u[:, size:]
     )
-    actual = draw(noise.normal, examples, 5, 2, size, way)
+    actual = draw(sampling.normal, examples, 5, 2, size, way)
     # u in float32 is off by 3e-8, which the logarithm of a u near 1 magnifies:
     # √(−2 log u) is then about √(6e-8) at worst.
     np.testing.assert_allclose(actual, expected, rtol=0, atol=2.5e-4)
@@ -124,13 +124,15 @@ def test_every_division_of_a_batch_gives_the_same_numbers(kind, parts):
     ]
     # Logarithm and cosine of TensorFlow round otherwise in the last elements
     # of an array than in its vectors: by units in the last place.
-    tolerance = 2 * np.spacing(np.float32(5.9)) if kind is noise.normal else 0
+    tolerance = (
+        2 * np.spacing(np.float32(5.9)) if kind is sampling.normal else 0
+    )
     np.testing.assert_allclose(
         np.concatenate(pieces), whole, rtol=0, atol=tolerance
     )
 
 
-@pytest.mark.parametrize("kind", (noise.uniform, noise.signs))
+@pytest.mark.parametrize("kind", (sampling.uniform, sampling.signs))
 def test_fewer_numbers_are_the_first_of_more(kind):
     np.testing.assert_array_equal(
         draw(kind, range(9), size=3), draw(kind, range(9), size=11)[:, :3]
@@ -147,7 +149,7 @@ def test_all_numbers_are_float32(kind):
 def test_steps_seeds_examples_and_columns_differ():
     """Of n numbers of 24 bits about n²/2²⁵ meet by chance: here 8."""
     numbers = [
-        draw(noise.uniform, range(64), step, seed, 16)
+        draw(sampling.uniform, range(64), step, seed, 16)
         for step in range(4)
         for seed in range(4)
     ]
@@ -159,20 +161,20 @@ def test_steps_seeds_examples_and_columns_differ():
 def test_uniform_numbers_are_between_0_and_1_and_never_one_of_them():
     """At step 7 the upper 24 bits of example 4065 are all set in column 7."""
     assert bits(4065, 7, 0, 7) >> 8 == 2**24 - 1
-    numbers = draw(noise.uniform, [4065], step=7)
+    numbers = draw(sampling.uniform, [4065], step=7)
     assert np.all(numbers > 0)
     assert np.all(numbers < 1)
 
 
 def test_uniform_numbers_have_the_moments_of_the_uniform_distribution():
-    u = draw(noise.uniform, range(EXAMPLES)).astype("float64").ravel()
+    u = draw(sampling.uniform, range(EXAMPLES)).astype("float64").ravel()
     assert abs(u.mean() - 1 / 2) < DEVIATIONS * math.sqrt(1 / 12 / u.size)
     spread = math.sqrt((1 / 80 - 1 / 144) / u.size)
     assert abs(np.mean((u - 0.5) ** 2) - 1 / 12) < DEVIATIONS * spread
 
 
 def test_normal_numbers_have_the_moments_of_the_normal_distribution():
-    x = draw(noise.normal, range(EXAMPLES)).astype("float64").ravel()
+    x = draw(sampling.normal, range(EXAMPLES)).astype("float64").ravel()
     # Var xᵏ = E x²ᵏ − (E xᵏ)² with the moments 1, 3, 15, 105 of even order.
     moments = {1: (0, 1), 2: (1, 2), 3: (0, 15), 4: (3, 96)}
     for power, (mean, variance) in moments.items():
@@ -181,14 +183,14 @@ def test_normal_numbers_have_the_moments_of_the_normal_distribution():
 
 
 def test_signs_are_minus_and_plus_one_equally_often():
-    s = draw(noise.signs, range(EXAMPLES)).ravel()
+    s = draw(sampling.signs, range(EXAMPLES)).ravel()
     assert set(np.unique(s)) == {-1.0, 1.0}
     assert abs(s.mean()) < DEVIATIONS / math.sqrt(s.size)
 
 
 @pytest.mark.parametrize("step", [0, 1, 1000])
 def test_uniform_numbers_fill_256_cells_evenly(step):
-    u = draw(noise.uniform, range(EXAMPLES), step)
+    u = draw(sampling.uniform, range(EXAMPLES), step)
     assert abs(chi_square((u * 256).astype(int).ravel(), 256)) < DEVIATIONS
     for column in range(SIZE):
         cells = (u[:, column] * 256).astype(int)
@@ -196,14 +198,14 @@ def test_uniform_numbers_fill_256_cells_evenly(step):
 
 
 def neighbours():
-    u = draw(noise.uniform, range(EXAMPLES))
+    u = draw(sampling.uniform, range(EXAMPLES))
     return {
         "examples": (u[:-1], u[1:]),
         "columns": (u[:, :-1], u[:, 1:]),
-        "steps": (u, draw(noise.uniform, range(EXAMPLES), step=1)),
-        "seeds": (u, draw(noise.uniform, range(EXAMPLES), seed=1)),
+        "steps": (u, draw(sampling.uniform, range(EXAMPLES), step=1)),
+        "seeds": (u, draw(sampling.uniform, range(EXAMPLES), seed=1)),
         # As when the example and the step grow together, at batch size 1.
-        "both": (u[:-1], draw(noise.uniform, range(EXAMPLES), step=1)[1:]),
+        "both": (u[:-1], draw(sampling.uniform, range(EXAMPLES), step=1)[1:]),
     }
 
 

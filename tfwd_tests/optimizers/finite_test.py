@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from tfwd.optimizers import finite
-from tfwd.optimizers import xla
+from tfwd.optimizers.backend import xla
 
 BACKEND = keras.backend.backend()
 SHAPES = [(), (0,), (1,), (7,), (5, 3), (300, 2), (2, 3, 4, 5), (70, 80)]

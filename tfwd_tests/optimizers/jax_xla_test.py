@@ -20,8 +20,10 @@ import tfwd
     ],
 )
 def test_a_step_has_no_branch_for_whose_predicate_a_device_waits(optimizer):
-    """But in mode "l2", see `tfwd.optimizers.xla.apart`; and on a CPU, where
-    large gradients are looked at again if they may be without a square.
+    """But in mode "l2", see `tfwd.optimizers.backend.xla.apart`.
+
+    And on a CPU, where large gradients are looked at again if they may be
+    without a square.
     """
     optimizer = optimizer(0.1, weight_decay=0.1)
     variables = [keras.Variable(keras.random.normal((48, 64)))]

@@ -10,12 +10,12 @@ import numpy as np
 import tfwd
 from tfwd import data
 from tfwd.models import dropout
-from tfwd.training import curvature
-from tfwd.training import loop as loop_lib
-from tfwd.training import optimizer as optimizer_lib
-from tfwd.training import settings as settings_lib
-from tfwd.training import step as step_lib
-from tfwd.training import strategy as strategy_lib
+from tfwd.training.config import settings as settings_lib
+from tfwd.training.distributed import strategy as strategy_lib
+from tfwd.training.loop import kfac_work
+from tfwd.training.loop import loop as loop_lib
+from tfwd.training.loop import step as step_lib
+from tfwd.training.setup import optimization as optimizer_lib
 
 EXAMPLES, BATCH, CLASSES, STEPS = 42, 16, 5, 50
 # Small rates: after fifty steps roundings are still roundings.
@@ -92,7 +92,7 @@ def weights_after_training(strategy, name, configuration):
                 model, keras.losses.SparseCategoricalCrossentropy(True)
             )
         optimizer.build(model.trainable_variables)
-    work = curvature.of(strategy, optimizer)
+    work = kfac_work.of(strategy, optimizer)
     loop = loop_lib.Loop(
         strategy, step_lib.Step(model, optimizer, curvature=work)
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfwd.training import optimizer as optimizer_lib
+from tfwd.training.setup import optimization as optimizer_lib
 from tfwd_tests.survival import distributed
 from tfwd_tests.training import looping
 from tfwd_tests.training import processes

@@ -9,8 +9,8 @@ import pytest
 
 from tfwd import data
 from tfwd import train
-from tfwd.training import logs
-from tfwd.training import loop as loop_lib
+from tfwd.training.loop import loop as loop_lib
+from tfwd.training.runs import logs
 from tfwd_tests.training import runs
 
 SENTENCES = ("the cat sees a dog", "a dog eats", "we see the cat now")

@@ -9,9 +9,9 @@ import pytest
 
 from tfwd import data
 from tfwd import train
-from tfwd.training import logs
-from tfwd.training import loop as loop_lib
-from tfwd.training import stored
+from tfwd.training.checkpoint import stored
+from tfwd.training.loop import loop as loop_lib
+from tfwd.training.runs import logs
 
 # 108 steps of an epoch, in which a weight that each one multiplies by -2.8
 # leaves float32 behind. Linear, so that gradients stay bounded; by L2, whose

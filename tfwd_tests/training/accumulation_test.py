@@ -9,12 +9,12 @@ import tensorflow as tf
 
 import tfwd
 from tfwd import train
-from tfwd.training import accumulation
-from tfwd.training import checkpoint
-from tfwd.training import curvature
-from tfwd.training import logs
-from tfwd.training import loop as loop_lib
-from tfwd.training import step as step_lib
+from tfwd.training.checkpoint import checkpoint
+from tfwd.training.loop import accumulation
+from tfwd.training.loop import kfac_work
+from tfwd.training.loop import loop as loop_lib
+from tfwd.training.loop import step as step_lib
+from tfwd.training.runs import logs
 from tfwd_tests.training import crashes
 from tfwd_tests.training import looping
 
@@ -65,7 +65,7 @@ def build(optimizer, strategy=None, length=None, **arguments):
     step = step_lib.Step(
         model,
         made,
-        curvature=curvature.of(strategy, made, windows=windows),
+        curvature=kfac_work.of(strategy, made, windows=windows),
         accumulated=accumulated,
     )
     return loop_lib.Loop(strategy, step, windows=windows)

@@ -7,11 +7,11 @@ import tensorflow as tf
 from keras import layers
 
 from tfwd import data
-from tfwd.training import activations
-from tfwd.training import limits
-from tfwd.training import nonfinite
-from tfwd.training import settings as settings_lib
-from tfwd.training import step as step_lib
+from tfwd.training.config import settings as settings_lib
+from tfwd.training.loop import activations
+from tfwd.training.loop import nonfinite
+from tfwd.training.loop import step as step_lib
+from tfwd.training.setup import limits
 
 
 def nested():

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfwd.training import checkpoint
-from tfwd.training import progress as progress_lib
-from tfwd.training import stored as stored_lib
+from tfwd.training.checkpoint import checkpoint
+from tfwd.training.checkpoint import progress as progress_lib
+from tfwd.training.checkpoint import stored as stored_lib
 from tfwd_tests import file_events
 
 

@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 
 import tfwd
-from tfwd.training import checkpoint
-from tfwd.training import optimizer as optimizer_lib
-from tfwd.training import progress as progress_lib
-from tfwd.training import stored as stored_lib
+from tfwd.training.checkpoint import checkpoint
+from tfwd.training.checkpoint import progress as progress_lib
+from tfwd.training.checkpoint import stored as stored_lib
+from tfwd.training.setup import optimization as optimizer_lib
 from tfwd_tests.kfac import training
 from tfwd_tests.optimizers import replicas
 

@@ -6,7 +6,7 @@ import os
 import pytest
 import tensorflow as tf
 
-from tfwd.training import cluster
+from tfwd.training.distributed import cluster
 
 TWO = {"worker": ["a:1", "b:2"]}
 

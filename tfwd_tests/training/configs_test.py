@@ -7,9 +7,9 @@ import pytest
 
 from tfwd import models
 from tfwd.optimizers import scaling
-from tfwd.training import flagfile
-from tfwd.training import optimizer as optimizer_lib
-from tfwd.training import settings as settings_lib
+from tfwd.training.config import flagfile
+from tfwd.training.config import settings as settings_lib
+from tfwd.training.setup import optimization as optimizer_lib
 from tfwd_tests.training import published
 
 ROOT = pathlib.Path(__file__).parents[2] / "configs"

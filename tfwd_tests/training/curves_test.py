@@ -1,7 +1,7 @@
 """The picture of a run."""
 
-from tfwd.training import columns
-from tfwd.training import curves
+from tfwd.training.config import columns
+from tfwd.training.runs import curves
 
 
 def row(epoch, **values):

@@ -12,10 +12,10 @@ from tfwd import data
 from tfwd import train
 from tfwd.diagnostics import mechanisms
 from tfwd.diagnostics import table
-from tfwd.training import checkpoint
-from tfwd.training import diagnostics
-from tfwd.training import flagfile
-from tfwd.training import job as job_lib
+from tfwd.training.checkpoint import checkpoint
+from tfwd.training.config import flagfile
+from tfwd.training.runs import diagnostics
+from tfwd.training.runs import job as job_lib
 from tfwd_tests.training import crashes
 from tfwd_tests.training import looping
 from tfwd_tests.training import runs

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from tfwd.training import effects
-from tfwd.training import settings as settings_lib
+from tfwd.training.config import effects
+from tfwd.training.config import settings as settings_lib
 
 
 @pytest.mark.parametrize(

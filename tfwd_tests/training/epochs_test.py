@@ -6,8 +6,8 @@ import pytest
 from tfwd import data
 from tfwd import durable
 from tfwd import train
-from tfwd.training import checkpoint
-from tfwd.training import logs
+from tfwd.training.checkpoint import checkpoint
+from tfwd.training.runs import logs
 from tfwd_tests.training import crashes
 
 # The rate grows until rate times decay is 1, which wipes the weights out: the

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from tfwd.training import flag_lines
-from tfwd.training import flagfile
-from tfwd.training import settings as settings_lib
+from tfwd.training.config import flag_lines
+from tfwd.training.config import flagfile
+from tfwd.training.config import settings as settings_lib
 
 EVERYTHING = [
     "--optimizer=sgds",

@@ -1,8 +1,8 @@
 """A run that is led epoch by epoch."""
 
-from tfwd.training import flagfile
-from tfwd.training import job as job_lib
-from tfwd.training import run
+from tfwd.training.config import flagfile
+from tfwd.training.runs import job as job_lib
+from tfwd.training.runs import run
 from tfwd_tests.training import runs
 
 

@@ -3,7 +3,7 @@
 import sys
 
 from tfwd import train
-from tfwd.training import run
+from tfwd.training.runs import run
 from tfwd_tests.training import processes
 
 ARGUMENTS = [
@@ -11,7 +11,7 @@ ARGUMENTS = [
     "--diagnostics=effective_learning_rate",
 ]
 # The modules that import matplotlib.
-DRAWING = {"tfwd.diagnostics.pictures", "tfwd.training.curves"}
+DRAWING = {"tfwd.diagnostics.mechanism_plots", "tfwd.training.runs.curves"}
 
 
 def train_without_drawing(arguments):

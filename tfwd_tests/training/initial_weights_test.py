@@ -8,9 +8,9 @@ import pytest
 from keras import layers
 
 from tfwd import train
-from tfwd.training import flagfile
-from tfwd.training import initial_weights
-from tfwd.training import job as job_lib
+from tfwd.training.config import flagfile
+from tfwd.training.runs import job as job_lib
+from tfwd.training.setup import initial_weights
 from tfwd_tests.training import runs
 
 TINY = (

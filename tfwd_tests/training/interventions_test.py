@@ -9,10 +9,10 @@ import pytest
 from tfwd import data
 from tfwd import train
 from tfwd.diagnostics import table
-from tfwd.training import checkpoint
-from tfwd.training import flagfile
-from tfwd.training import job as job_lib
-from tfwd.training import logs
+from tfwd.training.checkpoint import checkpoint
+from tfwd.training.config import flagfile
+from tfwd.training.runs import job as job_lib
+from tfwd.training.runs import logs
 from tfwd_tests.training import crashes
 
 # Three steps in each of three epochs.

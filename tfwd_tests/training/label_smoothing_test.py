@@ -8,9 +8,9 @@ import tensorflow as tf
 import tfwd
 from tfwd import data
 from tfwd import train
-from tfwd.training import curvature
-from tfwd.training import label_smoothing
-from tfwd.training import step as step_lib
+from tfwd.training.loop import kfac_work
+from tfwd.training.loop import label_smoothing
+from tfwd.training.loop import step as step_lib
 from tfwd_tests.training import looping
 from tfwd_tests.training import runs
 
@@ -51,7 +51,7 @@ def made_step():
     optimizer = tfwd.SGD(learning_rate=RATE, momentum=0.0)
     optimizer.build(model.trainable_variables)
     return step_lib.Step(
-        model, optimizer, curvature=curvature.NoWork(), smoothing=SMOOTHING
+        model, optimizer, curvature=kfac_work.NoWork(), smoothing=SMOOTHING
     )
 
 

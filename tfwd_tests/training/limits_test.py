@@ -4,8 +4,8 @@ import keras
 import pytest
 
 from tfwd import models
-from tfwd.training import limits
-from tfwd.training import settings as settings_lib
+from tfwd.training.config import settings as settings_lib
+from tfwd.training.setup import limits
 
 
 @pytest.mark.parametrize(

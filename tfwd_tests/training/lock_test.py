@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tfwd.training import lock as lock_lib
+from tfwd.training.runs import lock as lock_lib
 
 PROGRAM = """
 import importlib.util, pathlib, sys, time

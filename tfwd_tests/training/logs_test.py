@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 import tfwd
-from tfwd.training import columns
-from tfwd.training import logs
+from tfwd.training.config import columns
+from tfwd.training.runs import logs
 
 ROW = {name: None for name in columns.COLUMNS} | {
     "step": 12,

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfwd
-from tfwd.training import loop as loop_lib
+from tfwd.training.loop import loop as loop_lib
 from tfwd_tests.training import looping
 
 BATCH, CLASSES, EXAMPLES = looping.BATCH, looping.CLASSES, looping.EXAMPLES

@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfwd import data
-from tfwd.training import curvature
-from tfwd.training import loop as loop_lib
-from tfwd.training import settings as settings_lib
-from tfwd.training import step as step_lib
-from tfwd.training import strategy as strategy_lib
+from tfwd.training.config import settings as settings_lib
+from tfwd.training.distributed import strategy as strategy_lib
+from tfwd.training.loop import kfac_work
+from tfwd.training.loop import loop as loop_lib
+from tfwd.training.loop import step as step_lib
 
 CLASSES, FEATURES, EXAMPLES, BATCH, STEPS = 3, 4, 11, 4, 3
 RANDOM = np.random.default_rng(7)
@@ -72,7 +72,7 @@ def made_loop(strategy, layers, optimizer, use_bias=True):
             [*layers(), keras.layers.Dense(CLASSES, use_bias=use_bias)]
         )
         made = optimizer(model)
-    step = step_lib.Step(model, made, curvature=curvature.of(strategy, made))
+    step = step_lib.Step(model, made, curvature=kfac_work.of(strategy, made))
     return loop_lib.Loop(strategy, step)
 
 

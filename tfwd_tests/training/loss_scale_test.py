@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 
 import tfwd
-from tfwd.training import job as job_lib
-from tfwd.training import loss_scale
-from tfwd.training import progress as progress_lib
-from tfwd.training import settings as settings_lib
+from tfwd.training.checkpoint import progress as progress_lib
+from tfwd.training.config import settings as settings_lib
+from tfwd.training.loop import loss_scale
+from tfwd.training.runs import job as job_lib
 from tfwd_tests.training import looping
 
 INITIAL = 2.0**15

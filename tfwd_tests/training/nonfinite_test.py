@@ -8,9 +8,9 @@ from keras import ops
 
 from tfwd import data
 from tfwd import models
-from tfwd.training import carried as carried_lib
-from tfwd.training import nonfinite
-from tfwd.training import step as step_lib
+from tfwd.training.loop import nonfinite
+from tfwd.training.loop import recurrent_state as carried_lib
+from tfwd.training.loop import step as step_lib
 from tfwd_tests.training import looping
 
 

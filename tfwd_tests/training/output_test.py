@@ -9,9 +9,9 @@ import zipfile
 import keras
 import pytest
 
-from tfwd.training import flagfile
-from tfwd.training import output
-from tfwd.training import settings as settings_lib
+from tfwd.training.config import flagfile
+from tfwd.training.config import settings as settings_lib
+from tfwd.training.runs import output
 
 NOW = datetime.datetime(2024, 5, 6, 7, 8, 9)
 

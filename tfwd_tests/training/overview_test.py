@@ -6,10 +6,10 @@ import math
 import pytest
 
 from tfwd import train
-from tfwd.training import flagfile
-from tfwd.training import job as job_lib
-from tfwd.training import overview
-from tfwd.training import pace
+from tfwd.training.config import flagfile
+from tfwd.training.runs import job as job_lib
+from tfwd.training.runs import overview
+from tfwd.training.runs import pace
 
 TINY = [
     *("--hidden_units=4", "--hidden_layers=1", "--train_fraction=0.1"),

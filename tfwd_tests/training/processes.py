@@ -14,7 +14,7 @@ import socket
 import sys
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tfwd.training.execution"])
+_CONTEXT.set_forkserver_preload(["tfwd.training.runs.execution"])
 
 
 def start(function, *arguments, log):

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from tfwd.training import progress as progress_lib
+from tfwd.training.checkpoint import progress as progress_lib
 
 
 def test_every_field_comes_back_with_every_bit():

@@ -7,10 +7,10 @@ import shutil
 import pytest
 
 from tfwd import train
-from tfwd.training import checkpoint
-from tfwd.training import columns
-from tfwd.training import curves
-from tfwd.training import lock as lock_lib
+from tfwd.training.checkpoint import checkpoint
+from tfwd.training.config import columns
+from tfwd.training.runs import curves
+from tfwd.training.runs import lock as lock_lib
 from tfwd_tests import file_events
 from tfwd_tests.training import crashes
 from tfwd_tests.training import runs

@@ -14,9 +14,9 @@ from tfwd import data
 from tfwd import diagnose
 from tfwd import models
 from tfwd import train
-from tfwd.training import saved_model
-from tfwd.training import settings as settings_lib
-from tfwd.training import strategy as strategy_lib
+from tfwd.training.config import settings as settings_lib
+from tfwd.training.distributed import strategy as strategy_lib
+from tfwd.training.setup import saved_model
 
 IMAGE = (8, 8, 1)
 

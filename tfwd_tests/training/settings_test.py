@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfwd.training import settings as settings_lib
+from tfwd.training.config import settings as settings_lib
 
 
 @pytest.mark.parametrize(

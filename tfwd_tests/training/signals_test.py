@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tfwd.training import signals
+from tfwd.training.runs import signals
 
 # The module alone, without the seconds that importing TensorFlow takes.
 PROGRAM = """

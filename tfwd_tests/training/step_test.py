@@ -7,8 +7,8 @@ import tensorflow as tf
 
 import tfwd
 from tfwd import data
-from tfwd.training import curvature
-from tfwd.training import step as step_lib
+from tfwd.training.loop import kfac_work
+from tfwd.training.loop import step as step_lib
 from tfwd_tests.training import looping
 
 CLASSES, FEATURES = looping.CLASSES, looping.FEATURES
@@ -22,7 +22,7 @@ def made_step(optimizer=None, finish=lambda batch, training: batch):
     )
     if optimizer:
         optimizer.build(model.trainable_variables)
-    work = curvature.NoWork()
+    work = kfac_work.NoWork()
     return step_lib.Step(model, optimizer, curvature=work, finish=finish)
 
 

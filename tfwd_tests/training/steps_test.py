@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from tfwd import train
-from tfwd.training import checkpoint
-from tfwd.training import columns
-from tfwd.training import flagfile
-from tfwd.training import job as job_lib
-from tfwd.training import logs
+from tfwd.training.checkpoint import checkpoint
+from tfwd.training.config import columns
+from tfwd.training.config import flagfile
+from tfwd.training.runs import job as job_lib
+from tfwd.training.runs import logs
 from tfwd_tests.training import crashes
 
 # 144 examples: 5 steps in each of three epochs, the last one of 16 examples.

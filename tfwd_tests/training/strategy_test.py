@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from tfwd.data import batches
-from tfwd.training import settings as settings_lib
-from tfwd.training import strategy as strategy_lib
+from tfwd.training.config import settings as settings_lib
+from tfwd.training.distributed import strategy as strategy_lib
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -66,8 +66,8 @@ import sys
 
 import tensorflow as tf
 
-from tfwd.training import settings
-from tfwd.training import strategy as strategy_lib
+from tfwd.training.config import settings
+from tfwd.training.distributed import strategy as strategy_lib
 
 flags = settings.Settings(
     strategy="multi_worker",

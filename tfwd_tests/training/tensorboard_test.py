@@ -9,9 +9,9 @@ from tensorboard.backend.event_processing import plugin_event_accumulator
 
 from tfwd import train
 from tfwd.diagnostics import table
-from tfwd.diagnostics import tensorflow_events
-from tfwd.training import checkpoint
-from tfwd.training import logs
+from tfwd.diagnostics.backend import tensorflow_events
+from tfwd.training.checkpoint import checkpoint
+from tfwd.training.runs import logs
 from tfwd_tests.training import crashes
 
 # 3 steps in each of three epochs.

@@ -6,12 +6,12 @@ import pytest
 import tensorflow as tf
 
 from tfwd import train
-from tfwd.training import columns
-from tfwd.training import curvature
-from tfwd.training import logs
-from tfwd.training import loop as loop_lib
-from tfwd.training import step as step_lib
-from tfwd.training import top_5
+from tfwd.training.config import columns
+from tfwd.training.loop import kfac_work
+from tfwd.training.loop import loop as loop_lib
+from tfwd.training.loop import step as step_lib
+from tfwd.training.loop import top_5
+from tfwd.training.runs import logs
 from tfwd_tests.data import folders
 from tfwd_tests.training import looping
 
@@ -62,7 +62,7 @@ def test_every_example_counts_once_whatever_the_batches(replicas):
         ]
         model = keras.Sequential(layers)
         model.set_weights([kernel])
-    step = step_lib.Step(model, curvature=curvature.NoWork(), counts_top_5=True)
+    step = step_lib.Step(model, curvature=kfac_work.NoWork(), counts_top_5=True)
     # Batches of 4, 4 and 3, the last of which two replicas share unequally.
     whole = looping.distributed(strategy, weight=1)
     found = loop_lib.Loop(strategy, step).evaluate(whole, 3)

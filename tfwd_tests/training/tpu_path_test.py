@@ -8,15 +8,15 @@ import tensorflow as tf
 import tfwd
 from tfwd import data
 from tfwd.data import text
-from tfwd.training import inputs
-from tfwd.training import job as job_lib
-from tfwd.training import logs
-from tfwd.training import loop as loop_lib
-from tfwd.training import optimizer as optimizer_lib
-from tfwd.training import progress as progress_lib
-from tfwd.training import run
-from tfwd.training import settings as settings_lib
-from tfwd.training import strategy as strategy_lib
+from tfwd.training.checkpoint import progress as progress_lib
+from tfwd.training.config import settings as settings_lib
+from tfwd.training.distributed import strategy as strategy_lib
+from tfwd.training.loop import loop as loop_lib
+from tfwd.training.runs import job as job_lib
+from tfwd.training.runs import logs
+from tfwd.training.runs import run
+from tfwd.training.setup import inputs
+from tfwd.training.setup import optimization as optimizer_lib
 from tfwd_tests.data import feeding
 from tfwd_tests.data import jpegs
 from tfwd_tests.training import looping

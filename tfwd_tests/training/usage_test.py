@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tfwd.optimizers import arguments
-from tfwd.training import rules
-from tfwd.training import usage
+from tfwd.training.config import rules
+from tfwd.training.config import usage
 
 # A module of the package, with a refusal and with faults in it.
 SOURCE = """

@@ -13,7 +13,7 @@ import types
 
 import pytest
 
-from tfwd.training import watchdog
+from tfwd.training.distributed import watchdog
 
 TIMEOUT = 0.02
 

@@ -4,9 +4,9 @@ import pathlib
 
 import pytest
 
-from tfwd.training import flag_lines
-from tfwd.training import flagfile
-from tfwd.training import logs
+from tfwd.training.config import flag_lines
+from tfwd.training.config import flagfile
+from tfwd.training.runs import logs
 from tfwd.tuning import conclusion
 from tfwd.tuning.engine import outcome
 from tfwd.tuning.engine import stopped

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from tfwd.training import flagfile
-from tfwd.training import optimizer as optimizer_lib
-from tfwd.training import settings as settings_lib
+from tfwd.training.config import flagfile
+from tfwd.training.config import settings as settings_lib
+from tfwd.training.setup import optimization as optimizer_lib
 from tfwd.tuning import flags as flags_lib
 from tfwd.tuning import objective
 from tfwd.tuning.values import space as space_lib

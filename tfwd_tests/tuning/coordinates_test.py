@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tfwd
-from tfwd.training import optimizer as optimizer_lib
+from tfwd.training.setup import optimization as optimizer_lib
 from tfwd.tuning import coordinates
 
 ALL = [

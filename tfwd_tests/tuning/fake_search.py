@@ -8,7 +8,7 @@ import time
 
 import keras_tuner
 
-from tfwd.training import lock
+from tfwd.training.runs import lock
 from tfwd.tuning.engine import oracles
 from tfwd.tuning.engine import outcome
 from tfwd.tuning.engine import tuner as tuner_lib

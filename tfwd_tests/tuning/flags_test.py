@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from tfwd.training import flag_help
-from tfwd.training import flagfile
-from tfwd.training import settings
+from tfwd.training.config import flag_help
+from tfwd.training.config import flagfile
+from tfwd.training.config import settings
 from tfwd.tuning import flags
 
 

@@ -1,6 +1,6 @@
 """Files of metrics, as runs of known results would have them."""
 
-from tfwd.training import logs
+from tfwd.training.runs import logs
 
 
 def write(folder, *accuracies):

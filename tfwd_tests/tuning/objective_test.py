@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from tfwd.training import choices
-from tfwd.training import columns
-from tfwd.training import settings as settings_lib
-from tfwd.training import top_5
+from tfwd.training.config import choices
+from tfwd.training.config import columns
+from tfwd.training.config import settings as settings_lib
+from tfwd.training.loop import top_5
 from tfwd.tuning import objective
 
 TEXT = {"dataset": "ptb", "model": "lstm"}
@@ -138,4 +138,4 @@ def test_objective_does_not_bring_what_takes_seconds_to_import():
         env={**os.environ, "KERAS_BACKEND": "jax"},
     ).stdout.split()
     assert {name.partition(".")[0] for name in found} <= {"tfwd"}
-    assert "tfwd.training.logs" not in found
+    assert "tfwd.training.runs.logs" not in found

@@ -6,7 +6,7 @@ from matplotlib import colors
 from matplotlib import figure
 
 from tfwd.tuning.output import heatmap
-from tfwd.tuning.output import pictures
+from tfwd.tuning.output import plots
 from tfwd.tuning.output import results
 from tfwd_tests.tuning import searches
 
@@ -41,7 +41,7 @@ def drawn(tmp_path, monkeypatch):
 
     def draw(rows, names, objective=searches.ACCURACY):
         best = results.best(rows, objective)
-        name = pictures.draw(
+        name = plots.draw(
             *(results.cells(rows), names, objective, "title", tmp_path, best)
         )
         found = (tmp_path / name).read_bytes()
@@ -207,7 +207,7 @@ def test_one_bad_point_does_not_flatten_a_line(drawn, maximize):
 
 def test_search_of_texts_alone_has_no_picture(tmp_path):
     rows = searches.rows({"optimizer": ("a", "b")}, lambda **_: 0.5)
-    name = pictures.draw(
+    name = plots.draw(
         *(results.cells(rows), ("optimizer",), searches.ACCURACY),
         *("title", tmp_path, None),
     )
@@ -224,7 +224,7 @@ def test_picture_that_fails_is_a_warning_and_leaves_no_file(
     monkeypatch.setattr(heatmap, "draw", fail)
     cells = results.cells(searches.rows(AXES, bowl))
     with pytest.warns(UserWarning, match="A picture is missing .no fonts"):
-        name = pictures.draw(
+        name = plots.draw(
             *(cells, tuple(AXES), searches.ACCURACY, "title", tmp_path, None)
         )
     assert name is None

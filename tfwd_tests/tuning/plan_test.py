@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfwd.training import usage
+from tfwd.training.config import usage
 from tfwd.tuning import objective
 from tfwd_tests.tuning import plans
 

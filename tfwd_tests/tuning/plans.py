@@ -2,10 +2,10 @@
 
 import dataclasses
 
-from tfwd.training import flagfile
-from tfwd.training import inputs
-from tfwd.training import limits
-from tfwd.training import settings as settings_lib
+from tfwd.training.config import flagfile
+from tfwd.training.config import settings as settings_lib
+from tfwd.training.setup import inputs
+from tfwd.training.setup import limits
 from tfwd.tuning import flags as flags_lib
 from tfwd.tuning import plan as plan_lib
 from tfwd.tuning.values import space as space_lib

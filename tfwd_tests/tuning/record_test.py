@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tfwd.training import usage
+from tfwd.training.config import usage
 from tfwd.tuning import estimate
 from tfwd.tuning import record
 from tfwd.tuning import search

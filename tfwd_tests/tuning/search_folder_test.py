@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from tfwd.training import usage
+from tfwd.training.config import usage
 from tfwd.tuning import search_folder
 from tfwd_tests.tuning import plans
 from tfwd_tests.tuning import small

@@ -4,7 +4,7 @@ import itertools
 
 from tfwd.tuning import objective
 from tfwd.tuning.engine import outcome
-from tfwd.tuning.output import table
+from tfwd.tuning.output import trials_table
 
 ACCURACY = objective.Objective("validation_accuracy", True)
 PERPLEXITY = objective.Objective("validation_perplexity", False)
@@ -25,7 +25,7 @@ def rows(axes, result, seeds=1):
         cell = dict(zip(names, values, strict=True))
         runs = [(s, of(result(**cell, seed=s))) for s in range(seeds)]
         trials.append((f"{number:03}", cell, runs))
-    return table.rows_of(names, trials)
+    return trials_table.rows_of(names, trials)
 
 
 def of(result):

@@ -6,7 +6,7 @@ import pytest
 
 import tfwd
 from tfwd import train
-from tfwd.training import settings as settings_lib
+from tfwd.training.config import settings as settings_lib
 from tfwd_tests.training import runs
 
 SETTINGS = settings_lib.Settings(

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tfwd.training import settings as settings_lib
+from tfwd.training.config import settings as settings_lib
 from tfwd.tuning.runs import sources
 from tfwd_tests.tuning import command_lines
 from tfwd_tests.tuning import plans

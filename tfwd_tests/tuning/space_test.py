@@ -6,8 +6,8 @@ import sys
 import keras_tuner
 import pytest
 
-from tfwd.training import optimizer
-from tfwd.training import usage
+from tfwd.training.config import usage
+from tfwd.training.setup import optimization
 from tfwd.tuning import flags as flags_lib
 from tfwd.tuning.values import space as space_lib
 from tfwd_tests.tuning import command_lines
@@ -73,8 +73,8 @@ def test_factor_is_that_of_the_mode_of_the_command_line():
         "stable=choice:1", link=["weight_decay=optimizer_factor * stable"]
     )
     given = command_lines.flags(optimizer="sgd", weight_decay_mode="decoupled")
-    cls = optimizer.OPTIMIZERS["sgd"]
-    expected = optimizer.decay_factor(cls, "decoupled")
+    cls = optimization.OPTIMIZERS["sgd"]
+    expected = optimization.decay_factor(cls, "decoupled")
     assert one.settings(given, {"stable": 1.0}).weight_decay == expected == 10
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tfwd.tuning.engine import outcome
-from tfwd.tuning.output import table
 from tfwd.tuning.output import trials
+from tfwd.tuning.output import trials_table
 
 NAMES = ("learning_rate", "optimizer", "nesterov", "decay_epochs", "epochs")
 VALUES = {
@@ -31,8 +31,8 @@ RESULTS = [
 
 
 def written(path, names=NAMES, results=RESULTS):
-    rows = table.rows_of(names, results)
-    table.write(path, names, rows)
+    rows = trials_table.rows_of(names, results)
+    trials_table.write(path, names, rows)
     return rows
 
 
@@ -85,7 +85,7 @@ def test_value_of_any_kind_is_read_back_as_its_row_has_it(
 
 def test_searched_name_of_another_column_is_refused(tmp_path):
     with pytest.raises(ValueError, match="`names` must not .*Received: seed$"):
-        table.rows_of(("learning_rate", "seed"), [])
+        trials_table.rows_of(("learning_rate", "seed"), [])
 
 
 def test_ten_thousand_rows_take_less_than_a_fifth_of_a_second(tmp_path):

@@ -7,8 +7,8 @@ import signal
 import keras
 import pytest
 
-from tfwd.training import lock
-from tfwd.training import settings as settings_lib
+from tfwd.training.config import settings as settings_lib
+from tfwd.training.runs import lock
 from tfwd.tuning import objective
 from tfwd.tuning.engine import outcome
 from tfwd.tuning.engine import stopped

@@ -11,8 +11,8 @@ import keras_tuner
 import pytest
 
 from tfwd import durable
-from tfwd.training import lock
-from tfwd.training import usage
+from tfwd.training.config import usage
+from tfwd.training.runs import lock
 from tfwd.tuning.engine import outcome
 from tfwd.tuning.engine import promotion
 from tfwd.tuning.engine import stopped

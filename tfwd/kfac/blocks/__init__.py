@@ -2,9 +2,9 @@
 
 import keras
 
-from tfwd.kfac.blocks.base import Block
-from tfwd.kfac.blocks.base import Call
-from tfwd.kfac.blocks.base import UnsupportedLayerError
+from tfwd.kfac.blocks.block import Block
+from tfwd.kfac.blocks.block import Call
+from tfwd.kfac.blocks.block import UnsupportedLayerError
 from tfwd.kfac.blocks.convolution import ConvolutionBlock
 from tfwd.kfac.blocks.convolution import DepthwiseConvolutionBlock
 from tfwd.kfac.blocks.dense import DenseBlock

@@ -5,7 +5,7 @@ import math
 
 from keras import ops
 
-from tfwd.kfac.blocks import base
+from tfwd.kfac.blocks import block as block_lib
 from tfwd.kfac.blocks import equation
 from tfwd.kfac.blocks import kronecker
 from tfwd.kfac.blocks import rows
@@ -23,7 +23,7 @@ class EinsumDenseBlock(kronecker.KroneckerBlock):
     def __init__(self, layer):
         super().__init__(layer)
         if self.has_bias and set(self._bias_labels) != set(self._row_labels):
-            raise base.UnsupportedLayerError(
+            raise block_lib.UnsupportedLayerError(
                 f"bias_axes={layer.bias_axes!r} are not the axes of the "
                 f"output that the kernel of {layer.equation!r} has"
             )

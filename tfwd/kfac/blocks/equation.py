@@ -4,7 +4,7 @@ import dataclasses
 import re
 import string
 
-from tfwd.kfac.blocks import base
+from tfwd.kfac.blocks import block as block_lib
 
 _FORM = re.compile(
     r"((?:\.\.\.)?[a-zA-Z]*(?:\.\.\.)?),([a-zA-Z]*)->([a-zA-Z.]*)"
@@ -85,4 +85,6 @@ def of_layer(layer):
 
 
 def _not_covered(layer, reason):
-    return base.UnsupportedLayerError(f"equation {layer.equation!r} {reason}")
+    return block_lib.UnsupportedLayerError(
+        f"equation {layer.equation!r} {reason}"
+    )

@@ -4,11 +4,11 @@ import abc
 
 from keras import ops
 
-from tfwd.kfac.blocks import base
+from tfwd.kfac.blocks import block as block_lib
 from tfwd.kfac.blocks import rows
 
 
-class KroneckerBlock(base.Block):
+class KroneckerBlock(block_lib.Block):
     """C = A ⊗ G of a kernel and its bias.
 
     Attributes:

@@ -10,10 +10,10 @@ import math
 import keras
 from keras import ops
 
-from tfwd.kfac.blocks import base
+from tfwd.kfac.blocks import block as block_lib
 
 
-class NormalizationBlock(base.Block):
+class NormalizationBlock(block_lib.Block):
     """F of a normalization's γ and β, [channels, p, p].
 
     p is 2, or 1 if only one of them is there and trainable.
@@ -82,7 +82,9 @@ class NormalizationBlock(base.Block):
     def _trainable_variables(self):
         axes = self.layer.axis
         if 0 in (axes if isinstance(axes, list | tuple) else [axes]):
-            raise base.UnsupportedLayerError(f"axis={axes} has the batch in it")
+            raise block_lib.UnsupportedLayerError(
+                f"axis={axes} has the batch in it"
+            )
         self._gamma = getattr(self.layer, "gamma", None)
         self._beta = getattr(self.layer, "beta", None)
         variables = tuple(
@@ -91,7 +93,9 @@ class NormalizationBlock(base.Block):
             if variable is not None and variable.trainable
         )
         if not variables:
-            raise base.UnsupportedLayerError("no variable of it is trainable")
+            raise block_lib.UnsupportedLayerError(
+                "no variable of it is trainable"
+            )
         return variables
 
     def _axes(self, rank):

@@ -12,7 +12,7 @@ import grpc
 from keras_tuner.src import protos
 from keras_tuner.src.distribute import oracle_chief
 
-from tfwd.training import usage
+from tfwd.training.config import usage
 from tfwd.tuning.engine import durable_oracle
 
 # Seconds without a word after which a tuner is not waited for at the end. One

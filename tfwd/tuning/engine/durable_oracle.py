@@ -14,7 +14,7 @@ import keras_tuner
 from keras_tuner.engine import trial as trial_lib
 
 from tfwd import durable
-from tfwd.training import usage
+from tfwd.training.config import usage
 from tfwd.tuning.engine import outcome as outcome_lib
 from tfwd.tuning.engine import verdict
 

@@ -4,7 +4,7 @@ import os
 import shutil
 
 from tfwd import durable
-from tfwd.training import lock
+from tfwd.training.runs import lock
 
 
 def copy(source, target):

@@ -2,7 +2,7 @@
 
 import os
 
-from tfwd.training import usage
+from tfwd.training.config import usage
 
 SINGLE = "single"
 CHIEF = "chief"

@@ -12,8 +12,8 @@ import time
 from keras_tuner.engine import base_tuner
 
 from tfwd import durable
-from tfwd.training import lock
-from tfwd.training import usage
+from tfwd.training.config import usage
+from tfwd.training.runs import lock
 from tfwd.tuning.engine import chief
 from tfwd.tuning.engine import durable_oracle
 from tfwd.tuning.engine import outcome as outcome_lib

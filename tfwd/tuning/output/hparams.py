@@ -53,7 +53,7 @@ def write_run(folder, trial, seed, values, rows, objective, status):
         trial: The id of its trial.
         seed: Its seed.
         values: {searched or linked name: value}.
-        rows: Of its metrics.csv, as `tfwd.training.logs.read` gives them.
+        rows: Of its metrics.csv, as `tfwd.training.runs.logs.read` gives them.
         objective: An `objective.Objective`.
         status: That of its `Outcome`.
     """

@@ -1,6 +1,6 @@
 """What a search tells TensorBoard's HParams plugin, with --tensorboard."""
 
-from tfwd.training import logs
+from tfwd.training.runs import logs
 from tfwd.tuning.output import hparams
 from tfwd.tuning.values import dimension
 

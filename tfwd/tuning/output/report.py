@@ -7,7 +7,7 @@ from tfwd.tuning import objective as objective_lib
 from tfwd.tuning.engine import outcome
 from tfwd.tuning.output import map_report
 from tfwd.tuning.output import results
-from tfwd.tuning.output import table
+from tfwd.tuning.output import trials_table
 from tfwd.tuning.output import wording
 
 _MOST_CELLS = 20
@@ -156,7 +156,9 @@ def _others(search, rows):
     if not others:
         return ""
     names = [
-        name for name in others[0] if name not in table.BEFORE + table.AFTER
+        name
+        for name in others[0]
+        if name not in trials_table.BEFORE + trials_table.AFTER
     ]
     lines = [
         [

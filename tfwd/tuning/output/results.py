@@ -5,7 +5,7 @@ import math
 import statistics
 
 from tfwd.tuning.engine import outcome
-from tfwd.tuning.output import table
+from tfwd.tuning.output import trials_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +96,7 @@ def best(rows, objective, seeds=None):
 
 
 def _cell(trial, rows):
-    others = table.BEFORE + table.AFTER
+    others = trials_table.BEFORE + trials_table.AFTER
     values = {name: of for name, of in rows[0].items() if name not in others}
     return Cell(trial, values, rows, _status(rows))
 

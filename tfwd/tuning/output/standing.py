@@ -1,6 +1,6 @@
 """Where a search stands, in one line: the trial, the best, the time left."""
 
-from tfwd.training import pace
+from tfwd.training.runs import pace
 from tfwd.tuning.output import wording
 
 

@@ -2,7 +2,7 @@
 
 import math
 
-from tfwd.training import logs
+from tfwd.training.runs import logs
 
 
 class Histories:

@@ -1,7 +1,7 @@
 """The data sets of a search, which its runs share."""
 
-from tfwd.training import inputs
-from tfwd.training import limits
+from tfwd.training.setup import inputs
+from tfwd.training.setup import limits
 
 # What decides a data set.
 _FLAGS = ("dataset", "data_dir", "num_validation", "train_fraction", "bptt")
@@ -25,7 +25,7 @@ class Sources:
         """Returns the data set that the settings ask for.
 
         Raises:
-            ValueError: As `tfwd.training.inputs.load`.
+            ValueError: As `tfwd.training.setup.inputs.load`.
         """
         flags = flags_of(settings)
         if flags != self._flags:

@@ -8,14 +8,14 @@ import traceback
 import keras
 import tensorflow as tf
 
-from tfwd.training import inputs
-from tfwd.training import job as job_lib
-from tfwd.training import lock
-from tfwd.training import logs
-from tfwd.training import loop
-from tfwd.training import run as run_lib
-from tfwd.training import signals
-from tfwd.training import usage
+from tfwd.training.setup import inputs
+from tfwd.training.runs import job as job_lib
+from tfwd.training.runs import lock
+from tfwd.training.runs import logs
+from tfwd.training.loop import loop
+from tfwd.training.runs import run as run_lib
+from tfwd.training.runs import signals
+from tfwd.training.config import usage
 from tfwd.tuning.runs import graphs
 from tfwd.tuning import objective as objective_lib
 from tfwd.tuning.engine import outcome
@@ -35,7 +35,7 @@ def train(settings, source=None, splits=None, goes_on=lambda epochs: True):
         settings: `Settings` with an `output_dir`.
         source: The data set; by default it is loaded.
         splits: Those that the run is evaluated on; by default all.
-        goes_on: As of `tfwd.training.run.train`.
+        goes_on: As of `tfwd.training.runs.run.train`.
 
     Returns:
         (status, reason): "completed" and no reason, also where `goes_on` ended

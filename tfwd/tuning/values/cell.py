@@ -5,10 +5,10 @@ A flag is idle that changes nothing, for lack of a choice that it needs.
 
 import types
 
-from tfwd.training import effects
-from tfwd.training import optimizer
-from tfwd.training import rules
-from tfwd.training import settings as settings_lib
+from tfwd.training.config import effects
+from tfwd.training.config import rules
+from tfwd.training.config import settings as settings_lib
+from tfwd.training.setup import optimization
 from tfwd.tuning.values import searchable
 
 
@@ -23,10 +23,10 @@ def settings(values):
         UsageError: The run cannot be made.
     """
     idle = effects.without_effect(types.SimpleNamespace(**values))
-    idle |= optimizer.not_taken(values["optimizer"])
+    idle |= optimization.not_taken(values["optimizer"])
     defaults = {name: searchable.FIELDS[name].default for name in idle}
     made = settings_lib.Settings(**values | defaults)
-    optimizer.check(made)
+    optimization.check(made)
     return made, idle
 
 

@@ -13,9 +13,9 @@ from the whole range and needs no N.
 import dataclasses
 import math
 
-from tfwd.training import decimals
-from tfwd.training import rules
-from tfwd.training import usage
+from tfwd.training.config import decimals
+from tfwd.training.config import rules
+from tfwd.training.config import usage
 
 _FORMS = ("log", "linear", "choice")
 _LARGEST_COUNT = 1000

@@ -1,6 +1,6 @@
 """The links of a search: read from `--link`, and the values they start from."""
 
-from tfwd.training import rules
+from tfwd.training.config import rules
 from tfwd.tuning.values import links as links_lib
 from tfwd.tuning.values import searchable
 
@@ -130,10 +130,10 @@ def source_values(links, values):
 
 def _factor(values):
     # Needs TensorFlow, which other links do not wait for.
-    from tfwd.training import optimizer
+    from tfwd.training.setup import optimization
 
-    cls = optimizer.OPTIMIZERS[values["optimizer"]]
-    return optimizer.decay_factor(cls, values["weight_decay_mode"])
+    cls = optimization.OPTIMIZERS[values["optimizer"]]
+    return optimization.decay_factor(cls, values["weight_decay_mode"])
 
 
 def _refuse(rule, name, link):

@@ -19,7 +19,7 @@ import math
 import numbers
 import re
 
-from tfwd.training import rules
+from tfwd.training.config import rules
 
 _LONGEST = 200
 _OPERAND = r"\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|[^\W\d][\w/]*"

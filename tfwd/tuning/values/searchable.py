@@ -3,8 +3,8 @@
 import dataclasses
 import typing
 
-from tfwd.training import rules
-from tfwd.training import settings as settings_lib
+from tfwd.training.config import rules
+from tfwd.training.config import settings as settings_lib
 
 FIELDS = {
     field.name: field for field in dataclasses.fields(settings_lib.Settings)

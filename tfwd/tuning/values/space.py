@@ -10,8 +10,8 @@ import contextlib
 import dataclasses
 import itertools
 
-from tfwd.training import rules
-from tfwd.training import usage
+from tfwd.training.config import rules
+from tfwd.training.config import usage
 from tfwd.tuning.values import dimension
 from tfwd.tuning.values import linked
 from tfwd.tuning.values import links as links_lib

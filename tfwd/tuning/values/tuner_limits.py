@@ -1,6 +1,6 @@
 """What a tuner cannot search, however well it is said."""
 
-from tfwd.training import rules
+from tfwd.training.config import rules
 from tfwd.tuning.values import dimension
 
 LARGEST_GRID = 100_000

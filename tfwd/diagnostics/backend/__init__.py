@@ -1,0 +1,1 @@
+"""What the diagnostics need of the backend in use."""

@@ -1,0 +1,1 @@
+"""Where the optimizers meet private names of Keras and its backends."""

@@ -1,0 +1,1 @@
+"""The replicas and processes that train together."""

@@ -1,0 +1,1 @@
+"""The steps of training and evaluation, and the epochs they make up."""

@@ -1,0 +1,329 @@
+"""A job: everything checked and built before the first file is written."""
+
+import dataclasses
+import warnings
+
+import keras
+import tensorflow as tf
+
+from tfwd.training.setup import build
+from tfwd.training.checkpoint import checkpoint
+from tfwd.training.config import choices
+from tfwd.training.distributed import cluster
+from tfwd.training.runs import diagnostics as diagnostics_lib
+from tfwd.training.config import effects
+from tfwd.training.config import flag_lines
+from tfwd.training.setup import initial_weights
+from tfwd.training.setup import inputs
+from tfwd.training.loop import interventions as interventions_lib
+from tfwd.training.loop import loop as loop_lib
+from tfwd.training.setup import optimization as optimizer_lib
+from tfwd.training.runs import output
+from tfwd.training.config import paths
+from tfwd.training.checkpoint import progress as progress_lib
+from tfwd.training.config import rules
+from tfwd.training.config import settings as settings_lib
+from tfwd.training.checkpoint import stored as stored_lib
+from tfwd.training.distributed import strategy as strategy_lib
+from tfwd.training.distributed import watchdog
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What training needs; `progress` says how far the run has come."""
+
+    settings: settings_lib.Settings
+    strategy: tf.distribute.Strategy
+    source: object
+    plan: optimizer_lib.Plan
+    built: build.Built
+    initial: initial_weights.Report | None
+    loop: loop_lib.Loop
+    evaluation: dict[str, inputs.Evaluation]
+    diagnostics: diagnostics_lib.Diagnostics | None
+    interventions: interventions_lib.Interventions
+    checkpoints: checkpoint.Checkpoints
+    progress: progress_lib.Progress
+    folder: output.Folder
+
+    @property
+    def model(self):
+        """The model."""
+        return self.built.model
+
+    @property
+    def optimizer(self):
+        """The optimizer."""
+        return self.built.optimizer
+
+    @property
+    def steps_per_epoch(self):
+        """Training steps in an epoch."""
+        return inputs.training_steps(self.settings, self.source)
+
+    def update_of(self, step):
+        """Returns the update, from 1, that training step `step` is part of."""
+        windows = inputs.windows(self.settings, self.source)
+        return windows.at(step - 1).update + 1
+
+    @property
+    def task(self):
+        """Either "classification" or "language_model"."""
+        return choices.task(self.settings.model)
+
+    @property
+    def counts_top_5(self):
+        """Whether evaluation counts the answers among the best five."""
+        return self.loop.replica_step.counts_top_5
+
+    @property
+    def is_chief(self):
+        """Whether this process writes the run's files."""
+        return strategy_lib.is_chief(self.strategy)
+
+    def local_batches(self, step):
+        """Returns this process's batches from a step on, not distributed."""
+        return inputs.training_batches(
+            self.settings, self.source, self.strategy, step
+        )
+
+    def batches(self, step):
+        """Returns the distributed batches from a step on, without end."""
+        return inputs.distributed(self.strategy, self.local_batches(step))
+
+
+def prepare(settings, previous=None, source=None, splits=None):
+    """Checks the settings against data, devices and model, and builds.
+
+    Args:
+        settings: `Settings` of mode "train".
+        previous: The `Job` of this process whose loss stopped being finite:
+            this one goes on from its last checkpoint with half the learning
+            rate.
+        source: What `inputs.load` returned for the same data; by default it
+            is loaded.
+        splits: Names of those that are evaluated; by default all.
+
+    Returns:
+        A `Job` at the newest checkpoint of its folder, or at step 0. The
+        folder holds flags.txt and what was there before, and is locked until
+        `job.folder.release()` or the end of the process.
+
+    Raises:
+        ValueError: Something does not fit; one line that names the flag or
+            the argument. Nothing has been written then.
+    """
+    optimizer_lib.check(settings)
+    diagnostics_lib.check(settings.diagnostics, choices.task(settings.model))
+    # Made here only to be checked.
+    checkpoint.Every(settings.checkpoint_every)
+    if settings.tensorboard:
+        _check_tensorboard()
+    is_chief = _is_chief(settings)
+    if previous is not None:
+        folder = previous.folder
+    else:
+        folder = output.choose(settings) if is_chief else _of_chief(settings)
+    try:
+        checkpoint.check_folder(folder.path)
+        return _in_folder(folder, settings, previous, source, splits, is_chief)
+    except BaseException:
+        folder.release()
+        raise
+
+
+def _in_folder(folder, settings, previous, source, splits, is_chief):
+    if previous is not None:
+        strategy, source = previous.strategy, previous.source
+        splits = tuple(previous.evaluation)
+    else:
+        settings = _completed(settings, folder)
+        # Workers that never come are waited for here.
+        with watchdog.Watchdog(settings.step_timeout):
+            strategy = strategy_lib.create(settings)
+    _seed(settings)
+    _check_replicas(settings, strategy)
+    if source is None:
+        source = inputs.load(settings)
+    strategy_lib.check_batches(
+        strategy,
+        settings.batch_size,
+        inputs.examples_of_epoch(settings, source),
+    )
+    # Made here only to be checked.
+    inputs.training_batches(settings, source, strategy, step=0)
+    stored = _stored(settings, folder)
+    restores = previous.progress.restores + 1 if previous else 0
+    if stored is not None:
+        restores = max(restores, stored.progress.restores)
+    plan = optimizer_lib.plan(
+        settings,
+        inputs.training_steps(settings, source),
+        learning_rate_factor=0.5**restores,
+    )
+    built = build.build(settings, strategy, source, plan)
+    initial = None
+    # What a checkpoint holds began with them.
+    if settings.init_from and stored is None and not folder.is_complete:
+        initial = initial_weights.take(settings.init_from, built.model)
+    loop = build.make_loop(
+        settings, strategy, source, built.model, built.optimizer
+    )
+    evaluation = inputs.evaluation_splits(settings, source, strategy, splits)
+    diagnostics = None
+    if settings.diagnostics:
+        diagnostics = diagnostics_lib.Diagnostics(
+            settings, strategy, source, built.model, built.optimizer
+        )
+    interventions = interventions_lib.Interventions(
+        settings, built.model, built.optimizer, loop
+    )
+    if stored is not None:
+        _check_epochs(settings, source, stored.progress)
+    if is_chief:
+        folder = output.create(folder, settings)
+    checkpoints = checkpoints_of(
+        settings, folder.path / "checkpoints", built, loop, is_chief
+    )
+    progress = progress_lib.Progress()
+    if stored is not None:
+        progress = _restored(stored, checkpoints, loop)
+        if not callable(plan.learning_rate):
+            # A constant is one of the variables restored.
+            built.optimizer.learning_rate = plan.learning_rate
+    progress.restores = restores
+    if is_chief and previous is None:
+        for note in effects.notes(settings):
+            warnings.warn(note, stacklevel=2)
+    return Job(
+        settings=settings,
+        strategy=strategy,
+        source=source,
+        plan=plan,
+        built=built,
+        initial=initial,
+        loop=loop,
+        evaluation=evaluation,
+        diagnostics=diagnostics,
+        interventions=interventions,
+        checkpoints=checkpoints,
+        progress=progress,
+        folder=folder,
+    )
+
+
+def checkpoints_of(settings, folder, built, loop, is_chief=True):
+    """Returns the `Checkpoints` of a built model in a folder."""
+    scale = loop.replica_step.loss_scale
+    accumulated = loop.replica_step.accumulated
+    return checkpoint.Checkpoints(
+        folder,
+        settings.keep_checkpoints,
+        {
+            "model": built.model.variables,
+            "optimizer": built.optimizer.variables,
+            "loss_scale": scale.variables if scale else [],
+            # Not there for the other runs, as in earlier versions.
+            **({"accumulated": accumulated.variables} if accumulated else {}),
+        },
+        is_chief,
+        {"model": settings.model, "optimizer": settings.optimizer},
+    )
+
+
+def _stored(settings, folder):
+    """The newest checkpoint that can be read, None where there is none to be.
+
+    Raises:
+        ValueError: None can be read of a run that has come further.
+    """
+    if folder.is_complete:
+        return None
+    place = folder.path / "checkpoints"
+    found = problem = None
+    # What is in a folder that is no run's yet may be another's by now.
+    if folder.is_begun:
+        try:
+            found = stored_lib.read_newest(place)
+        except OSError as error:
+            problem = f"{place}: {error.strerror}"
+        except stored_lib.UnreadableError as error:
+            problem = error
+        results = folder.results()
+        if found is None and problem is None and results:
+            problem = f"there is none beside {', '.join(results)}"
+    if problem is not None:
+        rules.refuse(
+            "resume",
+            f"needs a checkpoint that can be read ({problem}): make one "
+            "readable, name another --output_dir, or move this one away to "
+            "begin anew. Nothing has been changed",
+            settings.resume,
+        )
+    if found is None and settings.resume == "must":
+        rules.refuse("resume", f"needs a checkpoint in {place}", "must")
+    return found
+
+
+def _check_epochs(settings, source, progress):
+    """Refuses a strategy whose epochs are not those of the checkpoint."""
+    steps = inputs.training_steps(settings, source)
+    if progress.step != progress.epoch * steps + progress.step_in_epoch:
+        rules.refuse(
+            "strategy",
+            f"must keep the steps of an epoch, here {steps}; the checkpoint "
+            f"has {progress.step - progress.step_in_epoch} in "
+            f"{progress.epoch} epochs",
+            settings.strategy,
+        )
+
+
+def _restored(stored, checkpoints, loop):
+    """Restores a checkpoint; returns the progress there."""
+    checkpoints.restore(stored)
+    carried = loop.replica_step.carried
+    if carried:
+        carried.assign([tf.constant(each) for each in stored.extra.values()])
+    return dataclasses.replace(stored.progress)
+
+
+def _is_chief(settings):
+    if settings.strategy != "multi_worker":
+        return True
+    if settings.output_dir is None:
+        rules.refuse("output_dir", "is needed by --strategy=multi_worker", None)
+    found = cluster.configure(settings.hosts(), settings.task_index)
+    return found.is_chief
+
+
+def _of_chief(settings):
+    """The chief's folder, which the chief checks."""
+    path = paths.expanded("output_dir", settings.output_dir, "a folder")
+    return output.of_this_run(path, settings)
+
+
+def _completed(settings, folder):
+    """The settings, with what flags.txt has of a run that is gone on with."""
+    if not folder.is_begun:
+        return settings
+    text = (folder.path / output.FLAGS).read_text(encoding="utf-8")
+    return flag_lines.completed(settings, text.splitlines())
+
+
+def _check_replicas(settings, strategy):
+    replicas = strategy.num_replicas_in_sync
+    if settings.jit_compile and replicas > 1:
+        rules.refuse("jit_compile", f"needs one replica, not {replicas}", True)
+
+
+def _seed(settings):
+    keras.utils.set_random_seed(settings.seed)
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def _check_tensorboard():
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError:
+        rules.refuse("tensorboard", "needs `pip install tensorboard`", True)

@@ -1,0 +1,95 @@
+"""What the rows of a run are written to, opened where the run stands."""
+
+import contextlib
+import dataclasses
+
+from tfwd.training.config import columns
+from tfwd.training.runs import logs
+
+
+@dataclasses.dataclass(frozen=True)
+class Writers:
+    """Each has `append(row)`; a worker that is not the chief has none.
+
+    Attributes:
+        epochs: What gets a row per epoch.
+        steps: What gets one per `--log_every` steps.
+    """
+
+    epochs: tuple = ()
+    steps: tuple = ()
+
+
+@contextlib.contextmanager
+def opened(job):
+    """The `Writers` of a job, and those of its diagnostics, until the end.
+
+    Whatever is there of later steps than the job's is dropped, or void.
+
+    Args:
+        job: A `Job`.
+    """
+    with contextlib.ExitStack() as stack:
+        writers = Writers()
+        if job.is_chief:
+            writers = Writers(
+                tuple(map(stack.enter_context, _of_epochs(job))),
+                tuple(map(stack.enter_context, _of_steps(job))),
+            )
+            if job.diagnostics:
+                _open_diagnostics(job)
+                stack.callback(job.diagnostics.close)
+        yield writers
+
+
+def _of_epochs(job):
+    progress = job.progress
+    file = logs.MetricsFile(
+        job.folder.path / "metrics.csv",
+        columns.of_epochs(job.task, job.counts_top_5),
+        progress.rows,
+        progress.step,
+    )
+    # Fewer where the file was damaged.
+    progress.rows = file.rows
+    yield contextlib.closing(file)
+    yield from _of_board(job, "metrics", _first_step(progress))
+
+
+def _of_steps(job):
+    progress = job.progress
+    if not job.settings.log_every:
+        return
+    file = logs.MetricsFile(
+        job.folder.path / "steps.csv",
+        columns.of_steps(job.task),
+        progress.step_rows,
+        progress.step,
+    )
+    progress.step_rows = file.rows
+    yield contextlib.closing(file)
+    yield from _of_board(job, "steps", progress.step + 1)
+
+
+def _of_board(job, name, first_step):
+    if job.settings.tensorboard:
+        folder = job.folder.path / "tensorboard" / name
+        yield contextlib.closing(logs.TensorBoard(folder, first_step))
+
+
+def _open_diagnostics(job):
+    path, progress = job.folder.path, job.progress
+    board = path / "tensorboard" / "diagnostics"
+    job.diagnostics.open(
+        path,
+        # Before the first step nothing that is there stands.
+        progress.epoch if progress.step else None,
+        board if job.settings.tensorboard else None,
+        _first_step(progress),
+    )
+
+
+def _first_step(progress):
+    """The first step whose row of an epoch is yet to be written."""
+    is_written = progress.step and not progress.step_in_epoch
+    return progress.step + 1 if is_written else progress.step

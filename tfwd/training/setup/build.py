@@ -1,0 +1,122 @@
+"""Model, optimizer and loop of a run, made in the scope of its strategy."""
+
+import dataclasses
+
+import keras
+
+from tfwd import kfac
+from tfwd import models
+from tfwd.diagnostics.scale_invariance import decay_scope
+from tfwd.training.config import choices
+from tfwd.training.distributed import strategy as strategy_lib
+from tfwd.training.loop import accumulation
+from tfwd.training.loop import kfac_work
+from tfwd.training.loop import loop as loop_lib
+from tfwd.training.loop import loss_scale as loss_scale_lib
+from tfwd.training.loop import recurrent_state as carried_lib
+from tfwd.training.loop import step as step_lib
+from tfwd.training.loop import top_5
+from tfwd.training.setup import inputs
+from tfwd.training.setup import limits
+from tfwd.training.setup import model_function
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A model with its optimizer.
+
+    `registration` is the report of K-FAC's `attach`, None for other optimizers.
+    """
+
+    model: keras.Model
+    optimizer: keras.optimizers.Optimizer
+    registration: object | None
+
+
+def build(settings, strategy, source, plan):
+    """Makes the model and the optimizer, both with all their variables.
+
+    Args:
+        settings: `Settings`.
+        strategy: The strategy of the run.
+        source: The data set.
+        plan: The `optimizer.Plan`.
+
+    Returns:
+        A `Built`.
+
+    Raises:
+        ValueError: The model does not fit the data, or the optimizer the model.
+    """
+    keras.config.set_dtype_policy(settings.dtype_policy)
+    with strategy.scope():
+        model = _model(settings, source)
+        workers = strategy_lib.num_workers(strategy)
+        limits.check_batches(settings, model, workers)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        excluded = ()
+        if settings.decay_scope_from_epoch == 0:
+            excluded = decay_scope.patterns(model, settings.decay_scope)
+        optimizer = plan.create(excluded)
+        registration = None
+        if isinstance(optimizer, kfac.KFAC):
+            registration = optimizer.attach(model, loss=loss)
+        optimizer.build(model.trainable_variables)
+        if len(model.outputs) == 1:
+            # Not used by the loop: the saved model holds the optimizer's
+            # state and can be evaluated by whoever loads it.
+            model.compile(
+                optimizer=optimizer,
+                loss=loss,
+                metrics=["accuracy"],
+                auto_scale_loss=False,
+            )
+    return Built(model, optimizer, registration)
+
+
+def _model(settings, source):
+    if choices.is_function(settings.model):
+        return model_function.build(settings.model, source)
+    limits.check_model(settings, source.input_shape, source.num_classes)
+    return models.build(
+        settings.model,
+        source.input_shape,
+        source.num_classes,
+        width=settings.width,
+        batch_norm=settings.batch_norm,
+        convention=settings.convention,
+        sync_batch_norm=settings.sync_batch_norm,
+        hidden_layers=settings.hidden_layers,
+        hidden_units=settings.hidden_units,
+        dropout=settings.dropout,
+    )
+
+
+def make_loop(settings, strategy, source, model, optimizer=None):
+    """Returns the `Loop` of a model; without optimizer, for evaluation."""
+    scale = carried = accumulated = windows = None
+    finds_scale = settings.loss_scale_factor is None
+    if settings.dtype_policy == "mixed_float16" and finds_scale:
+        with strategy.scope():
+            scale = loss_scale_lib.DynamicLossScale()
+    if len(model.outputs) > 1:
+        carried = carried_lib.Carried(strategy, model, settings.batch_size)
+    if optimizer is not None and settings.accumulation_steps is not None:
+        windows = inputs.windows(settings, source)
+        with strategy.scope():
+            accumulated = accumulation.Accumulated(model.trainable_variables)
+    finish = inputs.finisher(settings, source)
+    step = step_lib.Step(
+        model,
+        optimizer,
+        finish=finish,
+        curvature=kfac_work.of(strategy, optimizer, finish, windows),
+        loss_scale=scale,
+        carried=carried,
+        accumulated=accumulated,
+        smoothing=settings.label_smoothing,
+        counts_top_5=top_5.applies(
+            choices.task(settings.model), source.num_classes
+        ),
+    )
+    return loop_lib.Loop(strategy, step, settings.jit_compile, windows)
