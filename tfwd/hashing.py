@@ -1,9 +1,9 @@
-"""Random words by a counter-based hash, the same on every Keras backend.
+"""Random bits by a counter-based hash, the same on every Keras backend.
 
 A number is a function of where it stands, not of how many were drawn before:
-nothing has to be saved, and every division of the work draws the same. Words
-are uint32, [rows, columns]. On torch Keras holds a uint32 in an int64, which
-`word` cuts to 32 bits.
+nothing has to be saved, and every division of the work draws the same. The
+bits are uint32, [rows, columns]. On torch Keras holds a uint32 in an int64,
+which `word` cuts to 32 bits.
 """
 
 import keras
@@ -15,7 +15,7 @@ GOLDEN_RATIO = 0x9E3779B9
 
 
 def mix(x):
-    """Scrambles uint32 words one to one; `lowbias32` of C. Wellons (2018).
+    """Scrambles uint32 numbers one to one; `lowbias32` of C. Wellons (2018).
 
     A change of one bit of `x` changes each bit of the result half of the time.
     """
@@ -26,13 +26,13 @@ def mix(x):
     return ops.bitwise_xor(x, ops.right_shift(x, constant(16)))
 
 
-def words(rows, columns):
+def bits(rows, columns):
     """Returns mix(row ^ mix(column + 2^32 / φ)), uint32 [rows, columns].
 
     Args:
         rows: What tells one row from another, a uint32 tensor [rows]; well
             mixed, because rows that differ in few bits share columns.
-        columns: How many words per row, an int or an int scalar.
+        columns: How many numbers per row, an int or an int scalar.
     """
     numbers = ops.cast(ops.arange(columns, dtype="int32"), "uint32")
     numbers = mix(word(numbers + constant(GOLDEN_RATIO)))
@@ -42,7 +42,7 @@ def words(rows, columns):
 
 
 def high_bits(x, count):
-    """Returns the upper `count` bits, 1 to 31, of uint32 words, as int32."""
+    """Returns the upper `count` bits, 1 to 31, of uint32 numbers, as int32."""
     return ops.cast(ops.right_shift(x, constant(32 - count)), "int32")
 
 

@@ -36,7 +36,7 @@ def test_every_word_is_mixed_as_in_plain_python():
 
 
 def test_a_word_is_a_function_of_its_row_and_column():
-    found = numpy(hashing.words(tensor(EDGES), 5))
+    found = numpy(hashing.bits(tensor(EDGES), 5))
     expected = [
         [
             mixed(row ^ mixed((column + 0x9E3779B9) % 2**32))
@@ -48,7 +48,7 @@ def test_a_word_is_a_function_of_its_row_and_column():
 
 
 def test_fewer_columns_are_the_first_of_more():
-    few, more = (numpy(hashing.words(tensor(EDGES), n)) for n in (3, 11))
+    few, more = (numpy(hashing.bits(tensor(EDGES), n)) for n in (3, 11))
     np.testing.assert_array_equal(few, more[:, :3])
 
 

@@ -50,7 +50,7 @@ def effective_learning_rate(learning_rate, kernel):
 
 
 def intrinsic_learning_rate(learning_rate, weight_decay):
-    """Returns ηλ, the share of a weight that decays in one step.
+    """Returns ηλ, the fraction of a weight that decays in one step.
 
     Args:
         learning_rate: η, a float of at least 0.

@@ -1,4 +1,4 @@
-"""The three mechanisms of a run as one picture."""
+"""The three mechanisms of a run as one figure."""
 
 import math
 
@@ -34,13 +34,13 @@ def draw(rows, title, path):
 
     Args:
         rows: Dicts with the columns of diagnostics.csv, at least one.
-        title: Title of the whole picture.
+        title: Title of the figure.
         path: PNG file to write.
     """
-    picture = figure.Figure(figsize=(15, 8), layout="constrained")
-    backend_agg.FigureCanvasAgg(picture)
-    picture.suptitle(title)
-    of_layers, (jacobian, relation, traces) = picture.subplots(2, 3)
+    plot = figure.Figure(figsize=(15, 8), layout="constrained")
+    backend_agg.FigureCanvasAgg(plot)
+    plot.suptitle(title)
+    of_layers, (jacobian, relation, traces) = plot.subplots(2, 3)
     layers = [
         layer
         for layer in dict.fromkeys(row["layer"] for row in rows)
@@ -59,9 +59,9 @@ def draw(rows, title, path):
         if not panel.has_data():
             _say_not_measured(panel)
     if len(layers) > 1:
-        _add_depths(picture, of_layers, layers)
-    _add_epochs(picture, relation)
-    picture.savefig(path, dpi=120)
+        _add_depths(plot, of_layers, layers)
+    _add_epochs(plot, relation)
+    plot.savefig(path, dpi=120)
 
 
 def _draw_layers(panel, rows, layers, title, unit, column):
@@ -205,18 +205,18 @@ def _say_not_measured(panel):
     )
 
 
-def _add_depths(picture, panels, layers):
+def _add_depths(plot, panels, layers):
     """Adds the key of the colours: the first and the last layer by name."""
     last = len(layers) - 1
     scale = cm.ScalarMappable(colors.Normalize(0, last), _DEPTHS)
-    bar = picture.colorbar(scale, ax=list(panels), fraction=0.02, pad=0.01)
+    bar = plot.colorbar(scale, ax=list(panels), fraction=0.02, pad=0.01)
     bar.set_ticks([0, last], labels=[layers[0], layers[-1]])
     bar.ax.invert_yaxis()
 
 
-def _add_epochs(picture, panel):
+def _add_epochs(plot, panel):
     if panel.collections:
         scale = panel.collections[0]
-        bar = picture.colorbar(scale, ax=panel, fraction=0.03, pad=0.02)
+        bar = plot.colorbar(scale, ax=panel, fraction=0.03, pad=0.02)
         bar.set_label("epoch")
         bar.locator = ticker.MaxNLocator(integer=True)

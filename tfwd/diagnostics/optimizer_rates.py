@@ -17,7 +17,7 @@ class Rates:
 
     Attributes:
         learning_rate: ηₜ, as scheduled.
-        decay_rate: The share of a weight that decay takes in a step, if the
+        decay_rate: The fraction of a weight that decay takes in a step, if the
             weight decays in full; see `decay_rate`.
         damping: K-FAC's λ.
         curvature: K-FAC's kind of curvature.

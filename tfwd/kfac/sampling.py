@@ -50,4 +50,4 @@ def _hash(examples, step, seed, size):
         + hashing.constant(hashing.GOLDEN_RATIO * (seed + 1))
     )
     rows = ops.bitwise_xor(ops.cast(examples, "uint32"), stream)
-    return hashing.words(hashing.mix(rows), size)
+    return hashing.bits(hashing.mix(rows), size)

@@ -27,7 +27,7 @@ def check_boolean(name: str, value) -> bool:
 
 
 def check_whole(name: str, value, low: int) -> int:
-    """Returns a whole number, which must be at least `low`."""
+    """Returns an integer, which must be at least `low`."""
     number = _whole(value)
     if number is None or not low <= number <= _LARGEST:
         raise ValueError(

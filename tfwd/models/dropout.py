@@ -93,6 +93,6 @@ class KeyedDropout(keras.layers.Dropout):
         number = hashing.GOLDEN_RATIO * (self.stream + 1)
         stream = hashing.mix(hashing.constant(number))
         rows = hashing.mix(ops.bitwise_xor(keys, stream))
-        bits = hashing.words(rows, math.prod(ops.shape(inputs)[1:]))
+        bits = hashing.bits(rows, math.prod(ops.shape(inputs)[1:]))
         threshold = round(self.rate * 2**_BITS)
         return hashing.high_bits(bits, _BITS) >= threshold

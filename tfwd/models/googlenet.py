@@ -6,7 +6,7 @@ from tfwd.models import dropout as dropout_lib
 from tfwd.models import layers as layers_lib
 
 # Channels of 1x1; of 3x3 and of two 3x3, after those of the 1x1 before them;
-# of the 1x1 behind the pooling.
+# of the 1x1 after the pooling.
 INCEPTIONS = {
     "a3": (64, (96, 128), (16, 32), 32),
     "b3": (128, (128, 192), (32, 96), 64),

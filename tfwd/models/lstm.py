@@ -41,7 +41,7 @@ def build(
         layers: the makers of the layers; there is no normalization.
         hidden_layers: number of LSTMs, at least 1.
         hidden_units: of the embedding and of each LSTM at width 1.
-        dropout: fraction dropped behind the embedding and behind each LSTM,
+        dropout: fraction dropped after the embedding and after each LSTM,
             never from one word to the next.
     """
     units = layers.scaled(hidden_units)

@@ -67,7 +67,7 @@ def conclude(plan, folder, rows, trials):
 
 
 def write_report(plan, folder, rows, trials, tested=None):
-    """Writes report.md and its picture.
+    """Writes report.md and its plot.
 
     Args:
         plan: A `plan.Plan`.
@@ -96,7 +96,7 @@ def write_report(plan, folder, rows, trials, tested=None):
         ),
         rows,
         replay=f"./launch/train.sh --flagfile={folder / FLAGS}",
-        picture=plots.draw(
+        plot=plots.draw(
             results.cells(rows), names, plan.objective, title, folder, best
         ),
         retrained=tested,

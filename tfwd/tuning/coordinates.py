@@ -31,7 +31,7 @@ _KNOWN_SCALE = (sgd.SGD, adai.Adai, kfac.KFAC)
 
 
 def has_timescale(cls, mode):
-    """Tells whether the decay has one time scale, known before training.
+    """Returns whether the decay has one time scale, known before training.
 
     It has in modes decoupled (s = 1), independent (whose rate is λ itself, as
     if ηs were 1) and, of SGD, Adai and K-FAC, in mode stable. The s of the

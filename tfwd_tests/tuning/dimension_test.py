@@ -113,8 +113,8 @@ def test_keras_tuner_draws_values_of_the_flag_after_a_journey(text, kind):
             for n in ("x", "", "1,", "nan", "inf", "0x1", "1_0", " 1", "1e-60")
         ),
         ("stable=log:1e-4:x:3", "`--search` must have decimal numbers that"),
-        ("epochs=choice:1.5", "`--search` must have whole numbers for --epo"),
-        ("epochs=log:1:1e2:3", "`--search` must have whole numbers for --ep"),
+        ("epochs=choice:1.5", "`--search` must have integers for --epo"),
+        ("epochs=log:1:1e2:3", "`--search` must have integers for --ep"),
         ("batch_norm=choice:yes", "`--search` must have true or false"),
         ("batch_norm=log:0:1:2", "`--search` must be a choice for --batch_n"),
         ("optimizer=linear:1:2:2", "`--search` must be a choice for --optim"),

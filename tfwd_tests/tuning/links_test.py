@@ -74,8 +74,8 @@ def test_what_is_no_link_is_refused_in_one_line(text):
         ({"x": "1 * y"}, {"y": -1.0}, r"`x` must be in \(0, inf\)"),
         ({"x": "0 * y"}, {"y": 1}, r"`x` must be in \(0, inf\)"),
         ({"x": "1.5E"}, {"epochs": 9}, r"`x` must be in \(0, 1\]"),
-        ({"x": "0.8E,0.4E"}, {"epochs": 9}, "`x` must be increasing whole"),
-        ({"x": "0.1E,0.2E"}, {"epochs": 4}, "`x` must be increasing whole"),
+        ({"x": "0.8E,0.4E"}, {"epochs": 9}, "`x` must be increasing integers"),
+        ({"x": "0.1E,0.2E"}, {"epochs": 4}, "`x` must be increasing integers"),
     ],
 )
 def test_link_without_a_value_is_refused_in_one_line(text, values, message):

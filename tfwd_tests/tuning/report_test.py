@@ -206,7 +206,7 @@ def test_picture_results_of_retraining_and_command_are_there():
         "train": {"loss": 0.125, "accuracy": 1.0},
         "test": {"loss": 0.25, "accuracy": 0.9375},
     }
-    found = text(picture="heatmap.png", retrained=retrained)
+    found = text(plot="heatmap.png", retrained=retrained)
     assert "![digits, mlp](heatmap.png)" in found
     assert "| test | 0.25 | 0.9375 |" in found
     assert found.endswith("## Again\n\n```\npython -m tfwd.train\n```\n")

@@ -48,5 +48,5 @@ def rearranged(tensor, x):
 
 
 def is_channels_last(layer):
-    """Tells whether the last axis of a layer's tensors is its channels."""
+    """Returns whether the last axis of a layer's tensors is its channels."""
     return getattr(layer, "data_format", "channels_last") == "channels_last"

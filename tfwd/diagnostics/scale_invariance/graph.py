@@ -127,7 +127,7 @@ def _inline(function, inputs, inference, calls):
 
 
 def _fits(function, node, given):
-    """Tells whether the tensors of a call are the model's inputs in order."""
+    """Returns whether the tensors of a call are the model's inputs in order."""
     # Keras orders a dict by names, and reshapes what has another rank.
     values = (*node.arguments.args, *node.arguments.kwargs.values())
     if any(isinstance(value, dict) for value in values):

@@ -46,7 +46,7 @@ class ScaleInvariance:
 
 
 def of_model(model):
-    """Tells of each weight layer whether its kernel is scale-invariant.
+    """Returns for each weight layer whether its kernel is scale-invariant.
 
     Batch normalization counts only where it uses statistics of the batch, in
     training. A bias of the layer may stay: batch normalization subtracts it.

@@ -13,11 +13,11 @@ import typing
 import keras
 import numpy as np
 
-from tfwd.diagnostics.scale_invariance import channel_degrees
+from tfwd.diagnostics.scale_invariance import channel_rules
 from tfwd.diagnostics.scale_invariance import degrees
 from tfwd.diagnostics.scale_invariance import graph as graph_lib
-from tfwd.diagnostics.scale_invariance import linear_degrees
-from tfwd.diagnostics.scale_invariance import normalized_degrees
+from tfwd.diagnostics.scale_invariance import linear_rules
+from tfwd.diagnostics.scale_invariance import normalization_rules
 
 _FIXED = degrees.Scaling(np.array(0))
 
@@ -119,21 +119,21 @@ def _output(call, inputs, weight_layer, with_bias, seen):
     if call.operation is weight_layer.layer:
         if not is_single:
             return None
-        return linear_degrees.scaled(call, *inputs, with_bias)
+        return linear_rules.scaled(call, *inputs, with_bias)
     scaled = [weight_layer.kernel, *([weight_layer.bias] if with_bias else [])]
     if any(id(variable) in call.variables for variable in scaled):
         return None
-    if call.kind in normalized_degrees.KINDS:
+    if call.kind in normalization_rules.KINDS:
         return _normalized(call, inputs, with_bias, seen)
     if all(x.is_fixed for x in inputs):
         return _FIXED
-    if call.kind in channel_degrees.ANY_NUMBER:
-        return channel_degrees.ANY_NUMBER[call.kind](call, *inputs)
+    if call.kind in channel_rules.ANY_NUMBER:
+        return channel_rules.ANY_NUMBER[call.kind](call, *inputs)
     if not is_single:
         return None
-    if call.kind in linear_degrees.KINDS:
-        return linear_degrees.linear(call, *inputs)
-    rule = channel_degrees.UNARY.get(call.kind)
+    if call.kind in linear_rules.KINDS:
+        return linear_rules.linear(call, *inputs)
+    rule = channel_rules.UNARY.get(call.kind)
     return None if rule is None else rule(call, *inputs)
 
 
@@ -145,7 +145,7 @@ def _normalized(call, inputs, with_bias, seen):
     if not x.is_fixed:
         if with_bias and x.has_offset:
             return None
-        undone = normalized_degrees.undone(call, x)
+        undone = normalization_rules.undone(call, x)
     if undone is None:
         return None
     # One epsilon, and one moving variance, cannot fit two degrees.

@@ -54,7 +54,7 @@ class DurableOracle(keras_tuner.Oracle):
             ended, or None. It is called before oracle.json says so, so that
             after a kill it is called again rather than never.
         silence: Seconds after which a tuner counts as lost.
-        seed: A whole number of at least 0, of the oracle itself.
+        seed: An integer of at least 0, of the oracle itself.
         **kwargs: Keyword arguments of KerasTuner's oracle.
     """
 

@@ -98,7 +98,7 @@ def _area(u, v, f, limit):
 
 
 def _fraction(f, limit):
-    """Returns the share of triangles at or below a limit.
+    """Returns the fraction of triangles at or below a limit.
 
     Args:
         f: Values at the corners, [3, ...].

@@ -1,1 +1,1 @@
-"""What a search leaves behind: table, report, pictures."""
+"""What a search leaves behind: table, report, plots."""

@@ -1,4 +1,4 @@
-"""The cells of a map as a picture: colours, contours, numbers, hatches."""
+"""The cells of a map as a figure: colours, contours, numbers, hatches."""
 
 import numpy as np
 from matplotlib import patches

@@ -1,4 +1,4 @@
-"""The map of a search of two numbers as a picture."""
+"""The map of a search of two numbers as a figure."""
 
 import math
 
@@ -35,20 +35,20 @@ def draw(cells, layout, objective, title, path, best=None):
         cells: Of `results.cells`.
         layout: A `panels.Layout` of them with two axes.
         objective: An `objective.Objective`.
-        title: Title of the whole picture.
+        title: Title of the figure.
         path: PNG file to write.
         best: The chosen `results.Cell`, None for none.
     """
     count = len(layout.parts)
     columns = 2 if count == 4 else min(count, _COLUMNS)
     rows = math.ceil(count / columns)
-    picture = figure.Figure(
+    plot = figure.Figure(
         figsize=(max(7.5, 5.5 * columns + 1), 5 * rows + 0.8),
         layout="constrained",
     )
-    backend_agg.FigureCanvasAgg(picture)
-    picture.suptitle(title)
-    axes = picture.subplots(rows, columns, squeeze=False, sharey=True)
+    backend_agg.FigureCanvasAgg(plot)
+    plot.suptitle(title)
+    axes = plot.subplots(rows, columns, squeeze=False, sharey=True)
     norm, extend = _norm(cells, objective)
     x, y = (panels.axis(cells, name) for name in (layout.x, layout.y))
     shades = "viridis" if objective.maximize else "viridis_r"
@@ -73,10 +73,10 @@ def draw(cells, layout, objective, title, path, best=None):
         panel.set_ylabel(layout.y)
     for panel in axes.flat[count:]:
         panel.set_visible(False)
-    bar = picture.colorbar(image, ax=axes, extend=extend)
+    bar = plot.colorbar(image, ax=axes, extend=extend)
     bar.set_label(f"{objective.name}, mean over seeds")
-    _add_legend(picture, cells, best, is_grid)
-    picture.savefig(path, dpi=120)
+    _add_legend(plot, cells, best, is_grid)
+    plot.savefig(path, dpi=120)
 
 
 def _norm(cells, objective):
@@ -123,7 +123,7 @@ def _places(cells, layout, x, y):
     )
 
 
-def _add_legend(picture, cells, best, is_grid):
+def _add_legend(plot, cells, best, is_grid):
     handles = []
     if best is not None:
         handles.append(lines.Line2D([], [], label="chosen", **_STAR))
@@ -142,6 +142,6 @@ def _add_legend(picture, cells, best, is_grid):
             )
         )
     if handles:
-        picture.legend(
+        plot.legend(
             handles=handles, loc="outside lower center", ncols=len(handles)
         )

@@ -1,4 +1,4 @@
-"""The results of a search of one number as a picture: lines with errors."""
+"""The results of a search of one number as a figure: lines with errors."""
 
 import math
 
@@ -15,7 +15,7 @@ _STAR = {
     **{"markersize": 15, "linestyle": "none", "zorder": 5},
 }
 _CROSS = {"marker": "x", "markersize": 8, "linestyle": "none"}
-# In heights of the picture; of several lines the next is below.
+# In heights of the plot; of several lines the next is below.
 _TOP, _BELOW = 0.97, 0.03
 # Both in multiples of what `panels.robust_limit` reaches from the best.
 _FAR, _SHOWN = 5, 2
@@ -31,14 +31,14 @@ def draw(cells, layout, objective, title, path, best=None):
         cells: Of `results.cells`.
         layout: A `panels.Layout` of them with one axis.
         objective: An `objective.Objective`.
-        title: Title of the picture.
+        title: Title of the plot.
         path: PNG file to write.
         best: The chosen `results.Cell`, None for none.
     """
-    picture = figure.Figure(figsize=(8, 5.5), layout="constrained")
-    backend_agg.FigureCanvasAgg(picture)
-    picture.suptitle(title)
-    panel = picture.subplots()
+    plot = figure.Figure(figsize=(8, 5.5), layout="constrained")
+    backend_agg.FigureCanvasAgg(plot)
+    plot.suptitle(title)
+    panel = plot.subplots()
     axis = panels.axis(cells, layout.x)
     for number, (value, part) in enumerate(layout.parts.items()):
         color = f"C{number % 10}"
@@ -59,7 +59,7 @@ def draw(cells, layout, objective, title, path, best=None):
         panel.margins(y=0.04 + _BELOW * (len(layout.parts) + 1))
     _leave_out_the_worst(panel, cells, objective)
     _add_legend(panel, cells, layout, best)
-    picture.savefig(path, dpi=120)
+    plot.savefig(path, dpi=120)
 
 
 def _draw_line(panel, cells, layout, axis, value, color):

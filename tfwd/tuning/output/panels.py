@@ -1,4 +1,4 @@
-"""Which axes a picture of a search has, and what their values look like."""
+"""Which axes a plot of a search has, and what their values look like."""
 
 import dataclasses
 import math
@@ -91,7 +91,7 @@ def layout(cells, names):
             others.append(fewest)
     if not 1 <= len(numbers) <= 2 or len(others) > 1:
         raise ValueError(
-            "A picture needs one or two numbers that vary, and at most one "
+            "A plot needs one or two numbers that vary, and at most one "
             "other value. Received: "
             + (", ".join([*numbers, *others]) or "nothing that varies")
         )

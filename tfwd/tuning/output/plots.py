@@ -1,4 +1,4 @@
-"""The picture of a search, if its values make one."""
+"""The plot of a search, if its values make one."""
 
 import warnings
 
@@ -12,18 +12,18 @@ LINE = "line.png"
 def draw(cells, names, objective, title, folder, best):
     """Draws heatmap.png of two numbers that vary, or line.png of one.
 
-    A picture that fails never stops a search.
+    A plot that fails never stops a search.
 
     Args:
         cells: Of `results.cells`.
         names: The searched names.
         objective: The `objective.Objective`.
-        title: Of the picture.
+        title: Of the plot.
         folder: The `pathlib.Path` of the search.
         best: The chosen `results.Cell`, None for none.
 
     Returns:
-        The name of the picture, None without one.
+        The name of the plot, None without one.
     """
     try:
         layout = panels.layout(cells, names)
@@ -42,6 +42,6 @@ def draw(cells, names, objective, title, folder, best):
             lambda path: kind.draw(cells, layout, objective, title, path, best),
         )
     except Exception as error:
-        warnings.warn(f"A picture is missing ({error})", stacklevel=2)
+        warnings.warn(f"A plot is missing ({error})", stacklevel=2)
         return None
     return name

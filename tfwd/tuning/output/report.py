@@ -36,14 +36,14 @@ class Search:
     seeds: int = 1
 
 
-def text(search, rows, *, replay, picture=None, retrained=None, default=None):
+def text(search, rows, *, replay, plot=None, retrained=None, default=None):
     """Returns the report of a search.
 
     Args:
         search: A `Search`.
         rows: Those of trials.csv.
         replay: The command that trains with the best values.
-        picture: Name of the picture beside the report, None without one.
+        plot: Name of the plot beside the report, None without one.
         retrained: {split: {measure: number}} of the model that was trained
             anew with the best values, or how it ended without one, such as
             "diverged: why"; None if it was not.
@@ -51,7 +51,7 @@ def text(search, rows, *, replay, picture=None, retrained=None, default=None):
             map has it within.
     """
     best = results.best(rows, search.objective, search.seeds)
-    shown = f"![{search.title}]({picture})\n" if picture else ""
+    shown = f"![{search.title}]({plot})\n" if plot else ""
     parts = [
         f"# {search.title}\n",
         _searched(search, rows),

@@ -49,7 +49,7 @@ class Range:
     def points(self):
         """Returns the points of a grid, each once: both ends and between.
 
-        They are rounded to 10 digits, or to whole numbers, of which there may
+        They are rounded to 10 digits, or to integers, of which there may
         be fewer than `count`.
         """
         found = [
@@ -97,7 +97,7 @@ class Choice:
 
     def declare(self, hp):
         """Registers the values with a `keras_tuner.HyperParameters`."""
-        # KerasTuner makes whole numbers of a choice of booleans.
+        # KerasTuner makes integers of a choice of booleans.
         if isinstance(self.values[0], bool) and len(self.values) == 2:
             hp.Boolean(self.name, default=self.values[0])
         elif len(self.values) == 1:
@@ -178,7 +178,7 @@ def _value(text, field, kind, whole):
     value = text
     if kind is int:
         if not decimals.is_integer(text):
-            _refuse(f"must have whole numbers for --{field.name}", whole)
+            _refuse(f"must have integers for --{field.name}", whole)
         value = int(text)
     if kind is float:
         try:

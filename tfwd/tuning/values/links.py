@@ -4,7 +4,7 @@
 |-------------|--------------------------------------------|-----------------|
 | `A * B`     | the product                                | `1000 * stable` |
 | `A / B`     | the quotient                               | `0.1 / epochs`  |
-| `0.4E,0.8E` | these shares of `epochs`, as whole numbers | drops of a rate |
+| `0.4E,0.8E` | these fractions of `epochs`, as integers | drops of a rate |
 
 A and B are decimal numbers above 0, or names of values; nothing is nested and
 nothing is executed. A link may name another link.
@@ -75,7 +75,7 @@ class Shares:
         found = tuple(round(each * values["epochs"]) for each in self.shares)
         if found[0] < 1 or list(found) != sorted(set(found)):
             raise ValueError(
-                f"`{name}` must be increasing whole numbers above 0. Received: "
+                f"`{name}` must be increasing integers above 0. Received: "
                 f"{name}={','.join(map(str, found))} of "
                 f"epochs={values['epochs']}"
             )
@@ -167,7 +167,7 @@ def _positive(name, number, at_most=math.inf):
 def _shown(value):
     try:
         text = " ".join(str(value).split())
-    except ValueError:  # A whole number of thousands of digits.
+    except ValueError:  # An integer of thousands of digits.
         text = f"a value of type {type(value).__name__}"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 

@@ -12,7 +12,7 @@ from keras import layers
 
 from tfwd.diagnostics.scale_invariance import degrees
 from tfwd.diagnostics.scale_invariance import graph
-from tfwd.diagnostics.scale_invariance import linear_degrees
+from tfwd.diagnostics.scale_invariance import linear_rules
 
 
 def _same(call, x):
@@ -25,7 +25,7 @@ def _homogeneous(call, x):
 
 
 def _activation(call, x):
-    return linear_degrees.activated(call.operation.activation, x)
+    return linear_rules.activated(call.operation.activation, x)
 
 
 def _relu(call, x):

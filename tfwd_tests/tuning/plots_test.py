@@ -223,7 +223,7 @@ def test_picture_that_fails_is_a_warning_and_leaves_no_file(
 
     monkeypatch.setattr(heatmap, "draw", fail)
     cells = results.cells(searches.rows(AXES, bowl))
-    with pytest.warns(UserWarning, match="A picture is missing .no fonts"):
+    with pytest.warns(UserWarning, match="A plot is missing .no fonts"):
         name = plots.draw(
             *(cells, tuple(AXES), searches.ACCURACY, "title", tmp_path, None)
         )
