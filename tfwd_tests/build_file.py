@@ -17,7 +17,7 @@ ORDER = {
     "binaries": set(),
     "data": {"binaries", "extras", "quiet"},
     "diagnose": {"training"},
-    "diagnostics": {"durable", "extras", "kfac", "optimizers"},
+    "diagnostics": {"durable", "extras", "kfac", "optimizers", "types"},
     "durable": set(),
     "extras": set(),
     "hashing": set(),
@@ -39,6 +39,7 @@ ORDER = {
     "train": {"training"},
     "tune": {"training", "tuning"},
     "tuning": {"durable", "extras", "kfac", "optimizers", "training"},
+    "types": set(),
     "versions": set(),
 }
 

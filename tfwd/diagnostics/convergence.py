@@ -8,10 +8,17 @@ Everything is numpy in float64 on the host, at a cost of O(n³).
 
 import numpy as np
 
+from tfwd import types
 from tfwd.optimizers import arguments
 
 
-def expected_deviation(hessian, optimum, start, learning_rates, weight_decay):
+def expected_deviation(
+    hessian: types.ArrayLike,
+    optimum: types.ArrayLike,
+    start: types.ArrayLike,
+    learning_rates: types.ArrayLike,
+    weight_decay: float,
+) -> np.ndarray:
     """Returns E[θₜ − θ*] of SGD without momentum, for t = 0, ..., T.
 
     ```
@@ -54,7 +61,7 @@ def expected_deviation(hessian, optimum, start, learning_rates, weight_decay):
     return (products * (start - fixed) + fixed - optimum) @ basis.T
 
 
-def shrinkage(eigenvalues, weight_decay):
+def shrinkage(eigenvalues: types.ArrayLike, weight_decay: float) -> np.ndarray:
     """Returns Hᵢ/(Hᵢ + λ), what decay leaves of θ* along an eigenvector of H.
 
     Directions of much curvature stay, those with Hᵢ ≪ λ vanish.
@@ -80,7 +87,9 @@ def shrinkage(eigenvalues, weight_decay):
     return eigenvalues / balance
 
 
-def time_constant(eigenvalues, learning_rate, weight_decay):
+def time_constant(
+    eigenvalues: types.ArrayLike, learning_rate: float, weight_decay: float
+) -> np.ndarray:
     """Returns −1/log|1 − η(Hᵢ + λ)|, the steps per factor e of distance.
 
     The distance is that to where decay settles, along an eigenvector of H; the
@@ -111,7 +120,12 @@ def time_constant(eigenvalues, learning_rate, weight_decay):
         return np.where(rate > 0, 1 / rate, np.inf)[()]
 
 
-def bias(hessian, optimum, weight_decay, relative_decay=1.0):
+def bias(
+    hessian: types.ArrayLike,
+    optimum: types.ArrayLike,
+    weight_decay: float,
+    relative_decay: types.ArrayLike = 1.0,
+) -> np.ndarray:
     """Returns θ − θ* where decay and gradient balance: H(θ − θ*) + λDθ = 0.
 
     ```
@@ -155,7 +169,11 @@ def bias(hessian, optimum, weight_decay, relative_decay=1.0):
     return -weight_decay * np.linalg.solve(balance, strength * optimum)
 
 
-def adam_relative_decay(mode, second_moment, adaptivity=0.5):
+def adam_relative_decay(
+    mode: types.DecayMode,
+    second_moment: types.ArrayLike,
+    adaptivity: float = 0.5,
+) -> np.ndarray:
     """Returns D of `bias` for `tfwd.Adam`, given a v̂ that stands still.
 
     | mode          | D          | source                  |
@@ -198,11 +216,11 @@ def adam_relative_decay(mode, second_moment, adaptivity=0.5):
     return np.sqrt(v) * np.mean(v) ** -adaptivity
 
 
-def _array(name, value):
+def _array(name, value) -> np.ndarray:
     return arguments.check_array(name, value, is_finite=True)
 
 
-def _vector(name, value, matrix=None):
+def _vector(name, value, matrix=None) -> np.ndarray:
     """Returns an array [n], as long as the matrix if there is one."""
     vector = _array(name, value)
     if vector.ndim != 1 or (matrix is not None and len(vector) != len(matrix)):
@@ -214,7 +232,7 @@ def _vector(name, value, matrix=None):
     return vector
 
 
-def _symmetric(hessian):
+def _symmetric(hessian) -> np.ndarray:
     matrix = _array("hessian", hessian)
     rows, *columns = matrix.shape or (0,)
     if columns != [rows] or not rows:

@@ -10,11 +10,12 @@ import math
 
 import numpy as np
 
+from tfwd import types
 from tfwd.diagnostics import learning_rates
 from tfwd.optimizers import arguments
 
 
-def effective_damping(damping, kernel):
+def effective_damping(damping: float, kernel: types.ArrayLike) -> float:
     """Returns λ‖θ‖₂².
 
     Args:
@@ -36,7 +37,9 @@ def effective_damping(damping, kernel):
     return damping * learning_rates.weight_norm(kernel) ** 2
 
 
-def damping_ratio(damping, kernel, trace, size):
+def damping_ratio(
+    damping: float, kernel: types.ArrayLike, trace: float, size: int
+) -> float:
     """Returns λ‖θ‖₂² · size/tr C(θ̂).
 
     This is the damping over the mean eigenvalue of the curvature, without a

@@ -22,7 +22,7 @@ class Mean(typing.NamedTuple):
 
     value: float
     standard_error: float
-    count: int
+    count: int  # type: ignore[assignment]
 
 
 def sums(values, weights):

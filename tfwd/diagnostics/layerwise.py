@@ -1,5 +1,6 @@
 """Layer-wise rate decay: the nearer to the input, the slower a layer moves."""
 
+import collections.abc
 import re
 
 import keras
@@ -10,7 +11,11 @@ from tfwd.optimizers import presets
 from tfwd.optimizers import selection
 
 
-def multipliers(model, factor=0.75, blocks=None):
+def multipliers(
+    model: keras.Model,
+    factor: float = 0.75,
+    blocks: collections.abc.Sequence[str | keras.layers.Layer] | None = None,
+) -> dict[str, float]:
     """Returns the learning rate multipliers of layer-wise rate decay.
 
     ```
@@ -79,7 +84,7 @@ def multipliers(model, factor=0.75, blocks=None):
         heights = _heights_of_graph(model)
     else:
         heights = _heights_of_blocks(model, blocks)
-    result = {}
+    result: dict[str, float] = {}
     for variable in model.trainable_variables:
         multiplier = factor ** heights.get(id(variable), 0)
         pattern = selection.exactly(variable)

@@ -8,10 +8,11 @@ the learning rate.
 
 import numpy as np
 
+from tfwd import types
 from tfwd.optimizers import arguments
 
 
-def weight_norm(kernel):
+def weight_norm(kernel: types.ArrayLike) -> float:
     """Returns ‖θ‖₂ of all elements together, summed in float64.
 
     Args:
@@ -22,7 +23,9 @@ def weight_norm(kernel):
         return float(np.linalg.norm(values.ravel()))
 
 
-def effective_learning_rate(learning_rate, kernel):
+def effective_learning_rate(
+    learning_rate: float, kernel: types.ArrayLike
+) -> float:
     """Returns η/‖θ‖₂².
 
     Args:
@@ -49,7 +52,7 @@ def effective_learning_rate(learning_rate, kernel):
         return float(np.divide(learning_rate, norm**2))
 
 
-def intrinsic_learning_rate(learning_rate, weight_decay):
+def intrinsic_learning_rate(learning_rate: float, weight_decay: float) -> float:
     """Returns ηλ, the fraction of a weight that decays in one step.
 
     Args:
@@ -68,7 +71,7 @@ def intrinsic_learning_rate(learning_rate, weight_decay):
     return learning_rate * weight_decay
 
 
-def expected_steps(learning_rate, weight_decay):
+def expected_steps(learning_rate: float, weight_decay: float) -> float:
     """Returns 1/(ηλ), the steps after which 1/e of a weight is left.
 
     This is the time constant of Xie et al. 2022, Corollary 2, of a direction

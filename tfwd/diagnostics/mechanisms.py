@@ -18,9 +18,11 @@ import collections.abc
 import math
 import time
 
+import keras
 import numpy as np
 from keras import ops
 
+from tfwd import types
 from tfwd.diagnostics import damping_ratio
 from tfwd.diagnostics import estimates
 from tfwd.diagnostics import finiteness
@@ -48,7 +50,7 @@ DEFAULT = ("effective_learning_rate", "damping", "jacobian")
 _OF_DATA = ("jacobian", "gauss_newton", "fisher")
 
 
-def check_names(argument, names):
+def check_names(argument: str, names: collections.abc.Collection[str]) -> None:
     """Raises `ValueError` unless names are a collection out of `NAMES`.
 
     Args:
@@ -68,7 +70,7 @@ def check_names(argument, names):
         )
 
 
-def check_projections(projections):
+def check_projections(projections: int | None) -> None:
     """Raises `ValueError` unless it is None or an integer above 0."""
     if projections is not None:
         arguments.check_whole("projections", projections, 1)
@@ -113,14 +115,14 @@ class Mechanisms:
 
     def __init__(
         self,
-        model,
-        names=DEFAULT,
+        model: keras.Model,
+        names: collections.abc.Collection[str] = DEFAULT,
         *,
-        loss=None,
-        projections=1,
-        estimation="sampled",
-        mode="training",
-        seed=0,
+        loss: types.Loss | None = None,
+        projections: int | None = 1,
+        estimation: types.Estimation = "sampled",
+        mode: types.Mode = "training",
+        seed: int = 0,
     ):
         arguments.check_model("model", model)
         check_names("names", names)
@@ -147,7 +149,12 @@ class Mechanisms:
             }
             self._sums = streaming.Sums(self._statistics, model)
 
-    def measure(self, batches, optimizer=None, learning_rate=None):
+    def measure(
+        self,
+        batches: collections.abc.Iterable,
+        optimizer: keras.optimizers.Optimizer | None = None,
+        learning_rate: float | None = None,
+    ) -> list[dict]:
         """Returns a row per weight layer and one of the model.
 
         Args:

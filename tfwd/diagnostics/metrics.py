@@ -6,8 +6,12 @@ A model that was made under a strategy is measured on all of its replicas. To
 measure again and again, `streaming.Sums` compiles once.
 """
 
+import typing
+
+import keras
 from keras import ops
 
+from tfwd import types
 from tfwd.diagnostics import estimates
 from tfwd.diagnostics import finiteness
 from tfwd.diagnostics import fisher
@@ -20,15 +24,15 @@ from tfwd.optimizers import arguments
 
 
 def squared_jacobian_norm(
-    model,
-    data,
+    model: keras.Model,
+    data: types.Data,
     *,
-    loss=None,
-    projections=None,
-    of="logits",
-    seed=0,
-    batch_size=250,
-):
+    loss: types.Loss | None = None,
+    projections: int | None = None,
+    of: typing.Literal["logits", "probabilities"] = "logits",
+    seed: int = 0,
+    batch_size: int = 250,
+) -> estimates.Mean:
     """Returns E ‖J_x‖²_F over the data, a `Mean`.
 
     Args:
@@ -63,7 +67,13 @@ def squared_jacobian_norm(
     return _mean(model, values, streaming.batches_of(data, batch_size))
 
 
-def gauss_newton_norm(model, data, *, loss=None, batch_size=250):
+def gauss_newton_norm(
+    model: keras.Model,
+    data: types.Data,
+    *,
+    loss: types.Loss | None = None,
+    batch_size: int = 250,
+) -> estimates.Mean:
     """Returns θᵀGθ = E ‖J_θ θ‖² over the data, a `Mean`.
 
     Args:
@@ -84,7 +94,14 @@ def gauss_newton_norm(model, data, *, loss=None, batch_size=250):
     return _mean(model, values, streaming.batches_of(data, batch_size))
 
 
-def fisher_rao_norm(model, data, *, loss=None, labels=False, batch_size=250):
+def fisher_rao_norm(
+    model: keras.Model,
+    data: types.Data,
+    *,
+    loss: types.Loss | None = None,
+    labels: bool = False,
+    batch_size: int = 250,
+) -> estimates.Mean:
     """Returns θᵀFθ over the data, a `Mean`.
 
     Args:
@@ -115,15 +132,15 @@ def fisher_rao_norm(model, data, *, loss=None, labels=False, batch_size=250):
 
 
 def kfac_gauss_newton_norm(
-    model,
-    data,
+    model: keras.Model,
+    data: types.Data,
     *,
-    loss=None,
-    estimation="exact",
-    mode="inference",
-    seed=0,
-    batch_size=250,
-):
+    loss: types.Loss | None = None,
+    estimation: types.Estimation = "exact",
+    mode: types.Mode = "inference",
+    seed: int = 0,
+    batch_size: int = 250,
+) -> dict[str, float]:
     """Returns {layer: tr(Wᵀ A W G)}, whose sum is the K-FAC norm θᵀGθ.
 
     Args:
@@ -146,16 +163,16 @@ def kfac_gauss_newton_norm(
 
 
 def curvature_traces(
-    model,
-    data,
+    model: keras.Model,
+    data: types.Data,
     *,
-    curvature="fisher",
-    loss=None,
-    estimation="exact",
-    mode="training",
-    seed=0,
-    batch_size=250,
-):
+    curvature: types.Curvature = "fisher",
+    loss: types.Loss | None = None,
+    estimation: types.Estimation = "exact",
+    mode: types.Mode = "training",
+    seed: int = 0,
+    batch_size: int = 250,
+) -> dict[str, float]:
     """Returns {layer: tr C(θ̂)}, of the curvature at normalized kernels.
 
     Args:
@@ -183,8 +200,13 @@ def curvature_traces(
 
 
 def generalization_gap(
-    model, train_data, test_data, loss=None, *, batch_size=250
-):
+    model: keras.Model,
+    train_data: types.Data,
+    test_data: types.Data,
+    loss: types.Loss | None = None,
+    *,
+    batch_size: int = 250,
+) -> float:
     """Returns the mean loss on test data minus that on training data.
 
     Args:

@@ -4,6 +4,7 @@ A row is a dict with the columns as keys; what was not measured is None. There
 is one row per weight layer and, with the layer `MODEL`, one for the model.
 """
 
+import collections.abc
 import csv
 import io
 import pathlib
@@ -49,12 +50,12 @@ _OLDER = tuple(n for n in COLUMNS if n != "scale_invariant_with_bias")
 _WHOLE = ("epoch", "step", "weights")
 
 
-def row(layer, **values):
+def row(layer: str, **values: float | str | bool | None) -> dict:
     """Returns the row of a layer, None in the columns without a value."""
     return dict.fromkeys(COLUMNS) | {"layer": layer} | values
 
 
-def as_text(rows):
+def as_text(rows: collections.abc.Sequence[dict]) -> str:
     """Returns the rows of one measurement as an aligned table.
 
     The layers come first, a line each and the sums below them, then what is of
@@ -86,7 +87,7 @@ def as_text(rows):
     return "\n".join(lines + ([""] + _aligned(own) if own else []))
 
 
-def cost(seconds, total):
+def cost(seconds: float, total: float) -> str:
     """Returns the line that tells what measurements took of a training.
 
     Args:
@@ -99,7 +100,7 @@ def cost(seconds, total):
     )
 
 
-def as_csv(rows):
+def as_csv(rows: collections.abc.Sequence[dict]) -> str:
     """Returns rows as lines of CSV without the names of the columns.
 
     Floats have all their digits, so that equal measurements give equal bytes.
@@ -113,7 +114,7 @@ def as_csv(rows):
     return text.getvalue()
 
 
-def read(path):
+def read(path: str | pathlib.Path) -> list[dict]:
     """Returns the rows of a diagnostics.csv.
 
     A file without the column `scale_invariant_with_bias` is read as one where
@@ -153,7 +154,7 @@ class File:
         rows: The rows that it holds.
     """
 
-    def __init__(self, path, last_epoch=None):
+    def __init__(self, path: str | pathlib.Path, last_epoch: int | None = None):
         self._path = pathlib.Path(path)
         self.rows = []
         if last_epoch is not None and self._path.exists():
@@ -170,7 +171,7 @@ class File:
         text = ",".join(COLUMNS) + "\n" + as_csv(self.rows)
         durable.write_text(self._path, text)
 
-    def append(self, rows):
+    def append(self, rows: collections.abc.Sequence[dict]) -> None:
         """Adds the rows of one measurement."""
         with self._path.open("a", encoding="utf-8", newline="") as file:
             durable.append(file, as_csv(rows))

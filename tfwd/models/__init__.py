@@ -142,7 +142,7 @@ def build(
         arguments.check_image(
             name, input_shape, family.smallest, family.flattens
         )
-    options = {}
+    options: dict[str, float] = {}
     if family.least_layers is not None:
         if hidden_layers is not None:
             least = family.least_layers

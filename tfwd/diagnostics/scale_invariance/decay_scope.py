@@ -15,6 +15,9 @@ are those with no other weight layer between them and an output
 of the model; a state that a model returns is an output.
 """
 
+import keras
+
+from tfwd import types
 from tfwd.diagnostics.scale_invariance import graph as graph_lib
 from tfwd.diagnostics.scale_invariance import kernels
 from tfwd.diagnostics.scale_invariance import weight_layers
@@ -24,7 +27,7 @@ from tfwd.optimizers import selection
 SCOPES = ("all", "normalized", "final", "none")
 
 
-def patterns(model, scope):
+def patterns(model: keras.Model, scope: types.DecayScope) -> tuple[str, ...]:
     """Returns the patterns of the trainable variables outside a scope.
 
     ```python
@@ -47,7 +50,8 @@ def patterns(model, scope):
             outside, have the same path.
     """
     chosen = factors(model, scope)
-    inside, outside = [], []
+    inside: list[str] = []
+    outside: list[str] = []
     for variable, factor in zip(model.trainable_variables, chosen, strict=True):
         place = inside if factor else outside
         place.append(selection.exactly(variable))
@@ -60,7 +64,7 @@ def patterns(model, scope):
     return tuple(dict.fromkeys(outside))
 
 
-def factors(model, scope):
+def factors(model: keras.Model, scope: types.DecayScope) -> tuple[float, ...]:
     """Returns 1.0 or 0.0 for each trainable variable of a model, in order.
 
     Args:

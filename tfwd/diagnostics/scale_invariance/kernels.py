@@ -6,6 +6,7 @@ eta / ||theta||^2 alone (Zhang et al. 2019, Section 4.1).
 """
 
 import collections
+import collections.abc
 import contextlib
 import dataclasses
 
@@ -13,6 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfwd import types
 from tfwd.diagnostics.scale_invariance import graph as graph_lib
 from tfwd.diagnostics.scale_invariance import propagation
 from tfwd.diagnostics.scale_invariance import weight_layers
@@ -45,7 +47,7 @@ class ScaleInvariance:
     is_invariant_with_bias: bool | None
 
 
-def of_model(model):
+def of_model(model: keras.Model) -> list[ScaleInvariance]:
     """Returns for each weight layer whether its kernel is scale-invariant.
 
     Batch normalization counts only where it uses statistics of the batch, in
@@ -93,7 +95,11 @@ def of_model(model):
     return found
 
 
-def confirm(model, found, inputs):
+def confirm(
+    model: keras.Model,
+    found: collections.abc.Sequence[ScaleInvariance],
+    inputs: types.ArrayLike,
+) -> list[float]:
     """Measures how much the model's outputs change with each kernel.
 
     Runs the model in training mode as it is, and once for each kernel

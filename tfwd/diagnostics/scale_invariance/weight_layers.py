@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import typing
 
 import keras
 
@@ -37,7 +38,7 @@ class WeightLayer:
     bias: keras.Variable | None
 
 
-def of_model(model):
+def of_model(model: keras.Model) -> list[WeightLayer]:
     """Returns the weight layers of a model.
 
     They are in the order of execution where the model has a graph, otherwise
@@ -58,12 +59,13 @@ def of_model(model):
             "`model` must be built: call it, or give it an `Input`. "
             f"Received: model={model.name}"
         )
-    found, seen = [], set()
+    found = []
+    seen: set[int] = set()
     for layer in _layers_of(model):
         own = {id(v) for v in capture.own_trainable_variables(layer)}
         kernels = {}
         for attribute in _KERNELS:
-            kernel = getattr(layer, attribute, None)
+            kernel: typing.Any = getattr(layer, attribute, None)
             if id(kernel) in own - seen and len(kernel.shape) > 1:
                 kernels[attribute] = kernel
         seen |= {id(kernel) for kernel in kernels.values()}
