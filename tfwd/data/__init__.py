@@ -1,30 +1,29 @@
 """Data sets and the batches made of them."""
 
+# ruff: noqa: E402 - first whether the extra is there
+
 import os
 
-from tfwd import binaries
 from tfwd import extras
 
-# On the way to `tfwd.data.prepare`, its flags must not wait for TensorFlow.
-if not binaries.looked_for():
-    extras.require("tfwd.data", "train", "psutil", "sklearn", "tensorflow")
+extras.require("tfwd.data", "train", "psutil", "sklearn", "tensorflow")
 
-    from tfwd.data import catalog
-    from tfwd.data import digits
-    from tfwd.data import imagenet
-    from tfwd.data import partition
-    from tfwd.data import pipeline  # noqa: F401 - registers images in memory
-    from tfwd.data import text
-    from tfwd.data.batches import Batch
-    from tfwd.data.batches import Shard
-    from tfwd.data.batches import evaluation_batches
-    from tfwd.data.batches import evaluation_steps
-    from tfwd.data.batches import find_damage
-    from tfwd.data.batches import finish
-    from tfwd.data.batches import training_batches
-    from tfwd.data.batches import training_steps
-    from tfwd.data.partition import Examples
-    from tfwd.data.partition import Splits
+from tfwd.data import catalog
+from tfwd.data import digits
+from tfwd.data import imagenet
+from tfwd.data import partition
+from tfwd.data import pipeline  # noqa: F401 - registers images in memory
+from tfwd.data import text
+from tfwd.data.batches import Batch
+from tfwd.data.batches import Shard
+from tfwd.data.batches import evaluation_batches
+from tfwd.data.batches import evaluation_steps
+from tfwd.data.batches import find_damage
+from tfwd.data.batches import finish
+from tfwd.data.batches import training_batches
+from tfwd.data.batches import training_steps
+from tfwd.data.partition import Examples
+from tfwd.data.partition import Splits
 
 __all__ = [
     "NAMES",

@@ -55,7 +55,6 @@ def load(name: str, data_dir: str | os.PathLike | None) -> partition.Splits:
     folder = folder_lib.newest(
         name,
         data_dir,
-        preparation(name),
         splits=("train", "test"),
         channels=len(normalization.mean),
     )
@@ -94,12 +93,3 @@ def _read(folder, split):
             raise
         raise folder.refusal(folder.path, folder_lib.failure(error)) from error
     return partition.Examples(images.numpy(), labels.numpy())
-
-
-def preparation(name: str) -> str:
-    """Says how the folder of `name` is made."""
-    return (
-        f"`python -m tfwd.data.prepare --dataset={name} --source=FILES "
-        "--data_dir=DATA_DIR` makes it of files that you have, and "
-        f"`tfds build {name} --data_dir=DATA_DIR` downloads them"
-    )

@@ -104,8 +104,6 @@ def load(
     folder = folder_lib.newest(
         NAME,
         data_dir,
-        f"`tfds build {NAME} --manual_dir=FOLDER --data_dir=DATA_DIR` makes "
-        "it of ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar in FOLDER",
         splits=("train", "validation"),
         channels=3,
     )

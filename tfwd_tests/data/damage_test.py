@@ -24,7 +24,7 @@ def check_refused(function, folder, file, *words):
     assert "\n" not in text
     assert text.startswith(f"`data_dir` must hold {folder.parent.name} ")
     assert f"move {folder} away" in text
-    assert f"tfds build {folder.parent.name}" in text
+    assert f'tfds.load("{folder.parent.name}", ' in text
     _, _, received = text.partition(f" Received: {folder / file}: ")
     for word in words:
         assert word in received
