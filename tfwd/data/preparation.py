@@ -41,4 +41,4 @@ def explained(name: str, data_dir: str | os.PathLike | None) -> str:
         f"`python -c {shlex.quote(program)}` makes it of {_ARCHIVES[name]} in "
         f"{archives}"
     )
-    return text if name in _NOT_PUBLIC else f"{text}, or downloads them"
+    return text if name in _NOT_PUBLIC else f"{text}, or downloads it"

@@ -155,6 +155,18 @@ def test_a_folder_without_the_data_set_is_named(tmp_path):
     assert "\n" not in str(error.value)
 
 
+def test_functions_of_a_data_set_are_its_methods_and_say_so():
+    digits = data.load("digits")
+    with pytest.warns(DeprecationWarning, match="is `source.training_steps"):
+        from tfwd.data import training_steps
+    assert training_steps(digits, 16) == digits.training_steps(16) == 90
+    with pytest.warns(DeprecationWarning):
+        evaluation_steps = data.evaluation_steps
+    assert evaluation_steps(digits, split="test", batch_size=100) == 4
+    with pytest.raises(AttributeError, match="no attribute 'batch'"):
+        data.batch  # noqa: B018
+
+
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 
 

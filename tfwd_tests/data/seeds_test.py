@@ -33,9 +33,7 @@ def first_batch(name, folder, seed):
     """The first batch of a run with this seed, whose global seed it is."""
     keras.utils.set_random_seed(seed)
     source = data.load(name, folder)
-    batches = data.training_batches(
-        source, BATCH_SIZE, seed=seed, augment=False
-    )
+    batches = source.training_batches(BATCH_SIZE, seed=seed, augment=False)
     ((batch,),) = feeding.steps_of(batches, 1)
     return batch
 
@@ -63,7 +61,7 @@ def test_the_order_of_records_is_that_of_their_seed_whatever_the_global_one(
     found = []
     for seed in (0, 5):
         tf.random.set_seed(seed)
-        batches = data.training_batches(source, 9, seed=3, augment=True)
+        batches = source.training_batches(9, seed=3, augment=True)
         found += feeding.steps_of(batches, 1)[0]
     feeding.assert_equal(*found)
 
