@@ -116,7 +116,7 @@ class Splits(images_lib.Images):
         pipeline.check_start(size, batch_size, first_step, drop_remainder)
         if augment and self.image_shape[-1] != 3:
             raise ValueError(
-                "`augment` must be False for images without colours, whose "
+                "`augment` must be False for grayscale images, whose "
                 f"mirror image is another sign ({self.name}). "
                 f"Received: augment={augment}"
             )
