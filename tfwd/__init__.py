@@ -8,10 +8,9 @@ first used, since some of them need TensorFlow, and so are the functions
 `tfwd.decay_scope`, `tfwd.diagnostics.decay_scope.patterns`, and
 `tfwd.layerwise`, `tfwd.diagnostics.layerwise.multipliers`.
 
-The binaries, `tfwd.train`, `tfwd.tune`, `tfwd.diagnose` and
-`tfwd.data.prepare`, have this package imported on the way to them, but read
-their flags before anything that takes seconds; they and their rooms need the
-extra `train`, the search `tune`.
+The binaries, `tfwd.train`, `tfwd.tune` and `tfwd.diagnose`, have this package
+imported on the way to them, but read their flags before anything that takes
+seconds; they and their rooms need the extra `train`, the search `tune`.
 """
 
 import importlib

@@ -233,14 +233,14 @@ def named(value):
             ["--restart_epochs", "one step", "0.01"],
         ),
         (["--dataset=svhn"], ["--dataset", "cifar100", "svhn"]),
-        (["--dataset=mnist"], ["data_dir", "tfwd.data.prepare", "None"]),
+        (["--dataset=mnist"], ["data_dir", "tfds.load", "DATA_DIR", "None"]),
         (
             ["--dataset=mnist", "--data_dir=empty"],
-            ["data_dir", "empty", "tfwd.data.prepare", "tfds build"],
+            ["data_dir", "empty", 'tfds.load("mnist", data_dir="empty")'],
         ),
         (
             ["--dataset=imagenet2012", "--data_dir=empty"],
-            ["data_dir", "tfds build imagenet2012", "empty"],
+            ["data_dir", 'tfds.load("imagenet2012"', "empty"],
         ),
         (["--num_validation=1437"], ["num_validation", "1437"]),
         (["--train_fraction=0"], ["--train_fraction", "above 0", "0.0"]),
@@ -511,7 +511,7 @@ def test_damaged_data_set_in_memory_is_refused(capsys, tmp_path, how):
         capsys,
         in_folder(*arguments),
         f"`data_dir` must hold mnist undamaged; move {folder} away",
-        "`python -m tfwd.data.prepare --dataset=mnist",
+        f'tfds.load("mnist", data_dir="{tmp_path / "data"}")',
         f"Received: {path}: ",
         DAMAGES[how],
     )

@@ -15,7 +15,6 @@ PYTHON = ["python", "-X", "importtime"]
         # What Python has in `sys.argv` while it looks for a module.
         (["-m", "tfwd.train"], ["-m"], True),
         (["-um", "tfwd.train", "--epochs=1"], ["-m", "--epochs=1"], True),
-        (["-m", "tfwd.data.prepare", "--help"], ["-m", "--help"], True),
         (["-m", "tfwd.tune", "--a=b"], ["-m", "--a=b"], True),
         (["-m", "mine.train"], ["-m"], False),
         (["-m", "mine", "-m", "tfwd.train"], ["-m", "-m", "tfwd.train"], False),

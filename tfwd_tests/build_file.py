@@ -15,7 +15,7 @@ RULES = "@rules_python//python:{}.bzl"
 ORDER = {
     "tfwd": {"binaries", "extras", "kfac", "models", "optimizers"},
     "binaries": set(),
-    "data": {"binaries", "extras", "quiet"},
+    "data": {"extras"},
     "diagnose": {"training"},
     "diagnostics": {"durable", "extras", "kfac", "optimizers", "types"},
     "durable": set(),

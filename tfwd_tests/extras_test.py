@@ -56,7 +56,6 @@ def python(tmp_path):
         ("tfwd.train", "train", "sklearn"),
         ("tfwd.tune", "tune", "keras_tuner, sklearn"),
         ("tfwd.diagnose", "train", "sklearn"),
-        ("tfwd.data.prepare", "train", "sklearn"),
     ],
 )
 def test_binary_without_its_extra_ends_after_one_line(

@@ -4,8 +4,7 @@ As it is quoted, with what `QUICK` adds to make it small and with files of this
 test in place of a reader's, in this process, which has TensorFlow already. A
 script of launch/ runs as it is quoted, and its stand-in for Python writes down
 what the binary would get; the binary then gets it here. MNIST and CIFAR-10 are
-thirteen random images in the published form. A command that is not in `QUICK`
-fails.
+eight images. A command that is not in `QUICK` fails.
 
 Of the commands in configs/ the flags are read here, and configs_test.py makes
 the plan of each; their models are those of the other commands, or are built in
@@ -25,15 +24,13 @@ import pytest
 if keras.backend.backend() != "tensorflow":
     pytest.skip("Training is TensorFlow's", allow_module_level=True)
 
-from tfwd.data import preparation
-from tfwd.data import sources
 from tfwd.diagnostics import table
 from tfwd.training.config import flagfile
 from tfwd.training.config import settings as settings_lib
 from tfwd.tuning import flags as flags_lib
 from tfwd_tests import launching
 from tfwd_tests import quoted_commands
-from tfwd_tests.data import published
+from tfwd_tests.data import folders
 
 ROOT = launching.ROOT
 README = ROOT / "README.md"
@@ -133,14 +130,6 @@ QUICK = {
     ),
     "python -m tfwd.diagnose --checkpoint=RUN --diagnostics=jacobian "
     "--examples=2000": ("--examples=16",),
-    "python -m tfwd.data.prepare --dataset=cifar10 "
-    "--source=cifar-10-python.tar.gz --data_dir=$HOME/tensorflow_datasets": (
-        "--data_dir=DATA_DIR",
-    ),
-    "python -m tfwd.data.prepare --dataset=cifar10 "
-    "--source=cifar-10-python.tar.gz --data_dir=DATA_DIR": (),
-    "python -m tfwd.data.prepare --dataset={...} --source=FILES "
-    "--data_dir=DATA_DIR": (),
     "python -m tfwd_tests.benchmarks.mechanism_figures --decay=RUN "
     "--no_decay=RUN --kfac=RUN --output=FILE.png": (),
     "python -m tfwd_tests.benchmarks.jacobian_scatter --data_dir=DATA "
@@ -171,9 +160,6 @@ PLACEHOLDERS = {
     "RUN": "run",
     "model.keras": "model_file",
     "nets:small": "net",
-    "cifar-10-python.tar.gz": "archive",
-    "FILES": "archive",
-    "--dataset={...}": "data_set",
     "--flagfile={...}": "best_flags",
     "--searches=adams=SEARCH": "search",
     "PYTHON": "peer",
@@ -198,30 +184,6 @@ SLURM_PROCID=0 exec "$@"
 """
 
 
-@pytest.fixture(scope="module")
-def published_cifar10(tmp_path_factory):
-    """(archive, its checksums by name, counts of the examples)."""
-    splits = published.random_splits("cifar10")
-    path = tmp_path_factory.mktemp("published") / "cifar-10-python.tar.gz"
-    md5 = published.write_archive(
-        path, *published.cifar_folder("cifar10", splits, is_pickled=True)
-    )
-    return path, {path.name: md5}, published.counts_of("cifar10", splits)
-
-
-@pytest.fixture
-def archive(published_cifar10, monkeypatch):
-    path, md5, counts = published_cifar10
-    monkeypatch.setitem(sources.MD5, "cifar10", md5)
-    monkeypatch.setitem(preparation.COUNTS, "cifar10", counts)
-    return path
-
-
-@pytest.fixture
-def data_set():
-    return "cifar10"
-
-
 @pytest.fixture
 def best_flags(tmp_path):
     """What a search has chosen."""
@@ -241,14 +203,10 @@ def search(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def data_dir(published_cifar10, tmp_path_factory):
+def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tensorflow_datasets")
-    path, md5, counts = published_cifar10
-    preparation.prepare("cifar10", path, folder, counts, md5)
-    splits = published.random_splits("mnist")
-    files = published.write_files(folder / "idx", published.mnist_files(splits))
-    counts = published.counts_of("mnist", splits)
-    preparation.prepare("mnist", files, folder, counts)
+    folders.write(folder, "cifar10")
+    folders.write(folder, "mnist")
     return folder
 
 

@@ -1,47 +1,51 @@
 """Data sets and the batches made of them."""
 
-import os
+# ruff: noqa: E402 - first whether the extra is there
 
-from tfwd import binaries
+import os
+import warnings
+
 from tfwd import extras
 
-# On the way to `tfwd.data.prepare`, its flags must not wait for TensorFlow.
-if not binaries.looked_for():
-    extras.require("tfwd.data", "train", "psutil", "sklearn", "tensorflow")
+extras.require("tfwd.data", "train", "psutil", "sklearn", "tensorflow")
 
-    from tfwd.data import catalog
-    from tfwd.data import digits
-    from tfwd.data import imagenet
-    from tfwd.data import partition
-    from tfwd.data import pipeline  # noqa: F401 - registers images in memory
-    from tfwd.data import text
-    from tfwd.data.batches import Batch
-    from tfwd.data.batches import Shard
-    from tfwd.data.batches import evaluation_batches
-    from tfwd.data.batches import evaluation_steps
-    from tfwd.data.batches import find_damage
-    from tfwd.data.batches import finish
-    from tfwd.data.batches import training_batches
-    from tfwd.data.batches import training_steps
-    from tfwd.data.partition import Examples
-    from tfwd.data.partition import Splits
+from tfwd.data import catalog
+from tfwd.data import digits
+from tfwd.data import imagenet
+from tfwd.data import partition
+from tfwd.data import treebank
+from tfwd.data.batches import Batch
+from tfwd.data.batches import Shard
+from tfwd.data.in_memory import Examples
+from tfwd.data.in_memory import Splits
+from tfwd.data.source import Source
 
-__all__ = [
-    "NAMES",
-    "Batch",
-    "Examples",
-    "Shard",
-    "Splits",
+__all__ = ["NAMES", "Batch", "Examples", "Shard", "Source", "Splits", "load"]
+
+NAMES = ("digits", "mnist", "cifar10", "cifar100", "imagenet2012", "ptb")
+
+# Functions of a data set once, of 0.1.0, which are its methods.
+_METHODS = (
     "evaluation_batches",
     "evaluation_steps",
     "find_damage",
     "finish",
-    "load",
     "training_batches",
     "training_steps",
-]
+)
 
-NAMES = ("digits", "mnist", "cifar10", "cifar100", "imagenet2012", "ptb")
+
+def __getattr__(name):
+    if name not in _METHODS:
+        raise AttributeError(f"module 'tfwd.data' has no attribute {name!r}")
+    warnings.warn(
+        f"`tfwd.data.{name}(source, ...)` is `source.{name}(...)`.",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return lambda source, *args, **kwargs: getattr(source, name)(
+        *args, **kwargs
+    )
 
 
 def load(
@@ -50,26 +54,24 @@ def load(
     num_validation: int = 0,
     train_fraction: float = 1.0,
     bptt: int = 35,
-):
+) -> Source:
     """Loads a data set into memory, or opens it where it is too large.
 
     Args:
-        name: one of `NAMES`. The digits come with scikit-learn; the images
+        name: One of `NAMES`. The digits come with scikit-learn; the images
             are read from a folder in TensorFlow Datasets' form, Penn Treebank
             from its three text files.
-        data_dir: the folder that holds `<name>`; not needed for the digits.
-        num_validation: how many training examples are held out, the same
+        data_dir: The folder that holds `<name>`; not needed for the digits.
+        num_validation: How many training examples are held out, the same
             ones in every run; 0 for text, which has a validation file.
-        train_fraction: which part of the remaining ones is trained on.
-        bptt: words per step and stream of a text.
+        train_fraction: Which part of the remaining ones is trained on.
+        bptt: Tokens per step and stream of a text.
 
     Returns:
-        `Splits`, `imagenet.Records` or `text.Text`. Each has `name`,
-        `num_classes` and `split_names`, and the functions of `batches` take
-        it.
+        A `Source`; of images in memory `Splits`, which has their arrays.
 
     Raises:
-        ValueError: a name that is not in `NAMES`, a `data_dir` without the
+        ValueError: A name that is not in `NAMES`, a `data_dir` without the
             data set or with a damaged one, or a split that is not possible.
     """
     if name not in NAMES:
@@ -84,6 +86,6 @@ def load(
                 "`num_validation` must be 0 for ptb, which has a validation "
                 f"file. Received: num_validation={num_validation}"
             )
-        return text.load(data_dir, bptt, train_fraction)
+        return treebank.load(data_dir, bptt, train_fraction)
     whole = digits.load() if name == "digits" else catalog.load(name, data_dir)
     return partition.hold_out(whole, num_validation, train_fraction)

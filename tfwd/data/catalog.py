@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfwd.data import damage
 from tfwd.data import examples
 from tfwd.data import folder as folder_lib
-from tfwd.data import partition
+from tfwd.data import in_memory
 from tfwd.data import pipeline
 from tfwd.data import records
 
@@ -40,7 +40,7 @@ NORMALIZATION = {
 }
 
 
-def load(name: str, data_dir: str | os.PathLike | None) -> partition.Splits:
+def load(name: str, data_dir: str | os.PathLike | None) -> in_memory.Splits:
     """Reads the newest version of `name` under `data_dir`, images as uint8.
 
     Args:
@@ -55,12 +55,11 @@ def load(name: str, data_dir: str | os.PathLike | None) -> partition.Splits:
     folder = folder_lib.newest(
         name,
         data_dir,
-        preparation(name),
         splits=("train", "test"),
         channels=len(normalization.mean),
     )
     train, test = (_read(folder, split) for split in ("train", "test"))
-    return partition.Splits(
+    return in_memory.Splits(
         name=name,
         train=train,
         validation=None,
@@ -93,13 +92,4 @@ def _read(folder, split):
         if isinstance(error, tf.errors.ResourceExhaustedError):
             raise
         raise folder.refusal(folder.path, folder_lib.failure(error)) from error
-    return partition.Examples(images.numpy(), labels.numpy())
-
-
-def preparation(name: str) -> str:
-    """Says how the folder of `name` is made."""
-    return (
-        f"`python -m tfwd.data.prepare --dataset={name} --source=FILES "
-        "--data_dir=DATA_DIR` makes it of files that you have, and "
-        f"`tfds build {name} --data_dir=DATA_DIR` downloads them"
-    )
+    return in_memory.Examples(images.numpy(), labels.numpy())

@@ -11,6 +11,7 @@ import re
 import tensorflow as tf
 
 from tfwd.data import description
+from tfwd.data import preparation
 
 INFO, FEATURES = "dataset_info.json", "features.json"
 # What reading may raise. TensorFlow quotes a record that it cannot parse, and
@@ -26,14 +27,12 @@ class Folder:
     Args:
         name: The data set.
         path: `<data_dir>/<name>/<version>`.
-        preparation: How such a folder is made, for errors.
         splits: What is known of each split of the folder.
         features: What is in an example.
     """
 
     name: str
     path: str
-    preparation: str
     splits: dict[str, description.Split]
     features: description.Features
 
@@ -53,13 +52,12 @@ class Folder:
             path: The file.
             reason: What is wrong, to be read after its name.
         """
-        return _refusal(self.name, self.path, self.preparation, path, reason)
+        return _refusal(self.name, self.path, path, reason)
 
 
 def newest(
     name: str,
     data_dir: str | os.PathLike | None,
-    preparation: str,
     splits: tuple[str, ...],
     channels: int,
 ) -> Folder:
@@ -68,7 +66,6 @@ def newest(
     Args:
         name: A folder under `data_dir`.
         data_dir: The folder that holds `<name>/<version>`.
-        preparation: How such a folder is made, for the error message.
         splits: Those that it must have.
         channels: Of its images.
 
@@ -79,14 +76,14 @@ def newest(
     if data_dir is None:
         raise ValueError(
             f"`data_dir` must name the folder that holds {name}/<version>; "
-            f"{preparation}. Received: data_dir=None"
+            f"{preparation.explained(name, None)}. Received: data_dir=None"
         )
     root = os.path.join(os.path.expanduser(os.fspath(data_dir)), name)
     versions = _versions(root)
     if not any(_is_file(root, version, INFO) for version in versions):
         raise ValueError(
             f"`data_dir` must hold {name}/<version>/{INFO}; "
-            f"searched {root}; {preparation}. "
+            f"searched {root}; {preparation.explained(name, data_dir)}. "
             f"Received: data_dir={os.fspath(data_dir)}"
         )
     version = max(versions, key=_numbers)
@@ -100,7 +97,7 @@ def newest(
             reason = str(error)
         except tf.errors.OpError as error:
             reason = failure(error)
-        raise _refusal(name, path, preparation, place, reason)
+        raise _refusal(name, path, place, reason)
 
     file_format = described(INFO, description.file_format)
     if file_format != description.FILE_FORMAT:
@@ -118,7 +115,7 @@ def newest(
     features = described(
         FEATURES, lambda content: description.features(content, channels)
     )
-    return Folder(name, path, preparation, found, features)
+    return Folder(name, path, found, features)
 
 
 def read(path: str) -> bytes:
@@ -140,10 +137,11 @@ def reason_of(error: Exception) -> str:
     return " ".join(text.split())[:200] or type(error).__name__
 
 
-def _refusal(name, folder, preparation, path, reason):
+def _refusal(name, folder, path, reason):
+    data_dir = os.path.dirname(os.path.dirname(folder))
     return ValueError(
         f"`data_dir` must hold {name} undamaged; move {folder} away, then "
-        f"{preparation}. Received: {path}: {reason}"
+        f"{preparation.explained(name, data_dir)}. Received: {path}: {reason}"
     )
 
 

@@ -1,84 +1,12 @@
-"""Labelled examples in memory and their fixed division into splits.
-
-Images are `[examples, height, width, channels]`, labels `[examples]`.
-"""
+"""The fixed division of a training set into training and validation."""
 
 import dataclasses
 
 import numpy as np
 
+from tfwd.data import in_memory
+
 HOLD_OUT_SEED = 20190507
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Examples:
-    """Images and their labels.
-
-    Args:
-        images: uint8 in 0..255 or float32 in 0..1,
-            `[examples, height, width, channels]`.
-        labels: int32 class numbers, `[examples]`.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, indices: np.ndarray) -> "Examples":
-        """Returns the examples at `indices`, in that order."""
-        return Examples(self.images[indices], self.labels[indices])
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Splits:
-    """A data set: its splits and what a model has to know about it.
-
-    Args:
-        name: the name that `tfwd.data.load` was given.
-        train: what the model is trained on.
-        validation: what was held out of the training set, or None.
-        test: the test set.
-        num_classes: labels are in `[0, num_classes)`.
-        image_shape: (height, width, channels).
-        mean: per channel, for images scaled to 0..1.
-        std: per channel, for images scaled to 0..1; a model sees
-            `(image - mean) / std`.
-    """
-
-    name: str
-    train: Examples
-    validation: Examples | None
-    test: Examples
-    num_classes: int
-    image_shape: tuple[int, int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """The shape of one input of a model."""
-        return self.image_shape
-
-    @property
-    def split_names(self) -> tuple[str, ...]:
-        """The names of the splits that there are."""
-        names = ("train", "validation", "test")
-        return tuple(name for name in names if getattr(self, name) is not None)
-
-    def examples(self, split: str) -> Examples:
-        """Returns the examples of a split.
-
-        Raises:
-            ValueError: there is no split of that name.
-        """
-        check_split(split, self.split_names)
-        return getattr(self, split)
-
-    def size(self, split: str) -> int:
-        """Returns the number of examples of a split; raises ValueError."""
-        return len(self.examples(split))
 
 
 def fixed_permutation(size: int) -> np.ndarray:
@@ -91,8 +19,10 @@ def fixed_permutation(size: int) -> np.ndarray:
 
 
 def hold_out(
-    splits: Splits, num_validation: int = 0, train_fraction: float = 1.0
-) -> Splits:
+    splits: in_memory.Splits,
+    num_validation: int = 0,
+    train_fraction: float = 1.0,
+) -> in_memory.Splits:
     """Divides the training set into validation and training examples.
 
     With one fixed permutation of the n training examples, the first
@@ -138,12 +68,3 @@ def num_training(size: int, num_validation: int, train_fraction: float) -> int:
             f"Received: train_fraction={train_fraction}"
         )
     return max(1, round(train_fraction * (size - num_validation)))
-
-
-def check_split(split: str, names: tuple[str, ...]):
-    """Raises ValueError unless `split` is one of `names`."""
-    if split not in names:
-        raise ValueError(
-            f"`split` must be one of {', '.join(names)}. "
-            f"Received: split={split}"
-        )

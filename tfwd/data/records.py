@@ -1,7 +1,9 @@
 """The encoded records of a data set in files, read in a reproducible order.
 
 Every worker reads all records of an epoch in the same order and drops those
-of other workers' replicas before anything is decoded.
+of other workers' replicas before anything is decoded. The order is a function
+of (seed, epoch) alone, which that of `tf.data` and of libraries over it is not:
+why, is said in `image_files`.
 """
 
 import numpy as np

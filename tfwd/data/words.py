@@ -1,4 +1,4 @@
-"""Files of words as word numbers, with the vocabulary of the training text.
+"""Files of words as token numbers, with the vocabulary of the training text.
 
 A file is UTF-8. The words of a line stand between blanks, and every line ends
 with one more, `<eos>`.
@@ -25,7 +25,7 @@ def encoded(
         paths: The file of each split, one of them "train".
 
     Returns:
-        The word numbers of each split, int32 `[tokens]`, and the vocabulary
+        The token numbers of each split, int32 `[tokens]`, and the vocabulary
         in the order of the numbers.
 
     Raises:

@@ -192,7 +192,7 @@ def report(names, runs, data_dir, examples, more=()):
 def _as_arrays(source, split):
     examples = source.examples(split)
     batch = data.Batch(examples.images, examples.labels, None, None)
-    images = data.finish(source, batch, augment=False).inputs.numpy()
+    images = source.finish(batch, augment=False).inputs.numpy()
     return images, examples.labels
 
 

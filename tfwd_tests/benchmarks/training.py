@@ -117,7 +117,7 @@ def fitted(trained, epochs, is_tf_data, jit_compile):
     """
     train = trained.source.train
     batch = data.Batch(train.images, train.labels, None, None)
-    images = data.finish(trained.source, batch, augment=False).inputs.numpy()
+    images = trained.source.finish(batch, augment=False).inputs.numpy()
     model, batch_size = trained.model, trained.settings.batch_size
     model.compile(
         optimizer=trained.optimizer,

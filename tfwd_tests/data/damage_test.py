@@ -24,7 +24,7 @@ def check_refused(function, folder, file, *words):
     assert "\n" not in text
     assert text.startswith(f"`data_dir` must hold {folder.parent.name} ")
     assert f"move {folder} away" in text
-    assert f"tfds build {folder.parent.name}" in text
+    assert f'tfds.load("{folder.parent.name}", ' in text
     _, _, received = text.partition(f" Received: {folder / file}: ")
     for word in words:
         assert word in received
@@ -198,7 +198,7 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path, name, spoil, words):
     def find():
         if name == "mnist":
             return data.load(name, tmp_path)
-        return data.find_damage(imagenet.load(tmp_path))
+        return imagenet.load(tmp_path).find_damage()
 
     check_refused(find, folder, path.name, place, *words)
 
@@ -216,8 +216,8 @@ def test_neither_training_nor_evaluation_goes_on_over_damage(tmp_path, spoil):
     spoil(folders.shard(folder), folders.image("imagenet2012", 1))
     source = imagenet.load(tmp_path, image_size=8)
     for batches in (
-        data.evaluation_batches(source, "train", 6),
-        data.training_batches(source, 6, seed=0, augment=True),
+        source.evaluation_batches("train", 6),
+        source.training_batches(6, seed=0, augment=True),
     ):
         with pytest.raises(READ_ERRORS):
             next(iter(batches))
@@ -231,11 +231,11 @@ def test_what_is_no_jpeg_is_refused_without_a_line_of_the_decoder(
         record = folders.example(image=other, label=1)
         folders.replace(folders.shard(folder), record)
         source = imagenet.load(tmp_path, image_size=8)
-        batches = data.training_batches(source, 6, seed=0, augment=True)
+        batches = source.training_batches(6, seed=0, augment=True)
         with pytest.raises(tf.errors.InvalidArgumentError, match="JPEG"):
             next(iter(batches))
         with pytest.raises(ValueError, match=r"decoded \(Invalid JPEG data\)$"):
-            data.find_damage(source)
+            source.find_damage()
     assert capfd.readouterr().err == ""
 
 
@@ -281,8 +281,8 @@ def test_images_of_several_sizes_are_refused_with_their_folder(tmp_path):
 
 def test_nothing_is_found_in_a_folder_that_is_whole(tmp_path):
     folders.write(tmp_path, "imagenet2012")
-    assert data.find_damage(imagenet.load(tmp_path)) is None
-    assert data.find_damage(data.load("digits")) is None
+    assert imagenet.load(tmp_path).find_damage() is None
+    assert data.load("digits").find_damage() is None
 
 
 def test_of_a_large_split_only_the_sizes_are_looked_at(tmp_path, monkeypatch):
@@ -292,7 +292,7 @@ def test_of_a_large_split_only_the_sizes_are_looked_at(tmp_path, monkeypatch):
     monkeypatch.setattr(damage, "WALKED_BYTES", 100)
     source = imagenet.load(tmp_path)
     check_refused(
-        lambda: data.find_damage(source), folder, path.name, "length is damaged"
+        lambda: source.find_damage(), folder, path.name, "length is damaged"
     )
     folders.write_records(path, [b""])
     check_refused(

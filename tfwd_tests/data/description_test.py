@@ -23,7 +23,7 @@ def check_refused(folder, file, *words):
     text = str(error.value)
     assert "\n" not in text and len(text) < 1500
     assert f"`data_dir` must hold {name} undamaged; move {folder} away" in text
-    assert f"tfds build {name}" in text
+    assert f'tfds.load("{name}", ' in text
     _, _, received = text.partition(f" Received: {folder / file}: ")
     for word in words:
         assert word in received

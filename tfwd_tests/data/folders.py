@@ -55,28 +55,28 @@ def write_records(path, records):
             writer.write(record)
 
 
-def write(data_dir, name="mnist", version="3.0.1"):
-    """Writes a data set; returns its folder."""
+def write(data_dir, name="mnist", version="3.0.1", lengths=LENGTHS):
+    """Writes a data set with shards of these lengths; returns its folder."""
     folder = data_dir / name / version
     folder.mkdir(parents=True)
     splits = []
-    for split, lengths in LENGTHS.items():
+    for split, sizes in lengths.items():
         split = test_split(name) if split == "test" else split
         splits.append(
             {
                 "name": split,
-                "shardLengths": [str(length) for length in lengths],
+                "shardLengths": [str(size) for size in sizes],
                 "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-"
                 "{SHARD_X_OF_Y}",
             }
         )
-        numbers = iter(range(sum(lengths)))
-        for shard, length in enumerate(lengths):
+        numbers = iter(range(sum(sizes)))
+        for shard, size in enumerate(sizes):
             records = [
                 example(image=image(name, number), label=number)
-                for number in itertools.islice(numbers, length)
+                for number in itertools.islice(numbers, size)
             ]
-            file = f"{name}-{split}.tfrecord-{shard:05d}-of-{len(lengths):05d}"
+            file = f"{name}-{split}.tfrecord-{shard:05d}-of-{len(sizes):05d}"
             write_records(folder / file, records)
     info = {"name": name, "version": version, "splits": splits}
     (folder / "dataset_info.json").write_text(json.dumps(info))

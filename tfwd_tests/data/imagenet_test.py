@@ -36,14 +36,14 @@ def folder(tmp_path_factory):
 def training(source, batch_size, num_steps, **arguments):
     """Per step, per replica: the batches of `data.training_batches`."""
     arguments = {"seed": 1, "augment": True} | arguments
-    dataset = data.training_batches(source, batch_size, **arguments)
+    dataset = source.training_batches(batch_size, **arguments)
     shard = arguments.get("shard", data.Shard())
     return feeding.steps_of(dataset, num_steps, shard.count)
 
 
 def evaluation(source, split, batch_size, **arguments):
     """All batches of `data.evaluation_batches`, twice the same."""
-    dataset = data.evaluation_batches(source, split, batch_size, **arguments)
+    dataset = source.evaluation_batches(split, batch_size, **arguments)
     assert None not in dataset.element_spec.inputs.shape
     first, second = (
         [data.Batch(*(tensor.numpy() for tensor in batch)) for batch in dataset]
@@ -65,8 +65,8 @@ def test_a_folder_is_described_as_it_is(folder):
     assert source.split_names == ("train", "validation", "test")
     sizes = [source.size(name) for name in source.split_names]
     assert sizes == [20, 3, 7]
-    assert data.training_steps(source, 8) == 3
-    assert data.evaluation_steps(source, "test", 4) == 2
+    assert source.training_steps(8) == 3
+    assert source.evaluation_steps("test", 4) == 2
 
 
 def test_an_epoch_holds_every_example_once_in_an_order_of_its_own(folder):
@@ -130,7 +130,7 @@ def test_the_replicas_share_out_exactly_what_one_sees(
 ):
     """Batches of 11 leave one example: all replicas but one are idle."""
     source = jpegs.opened(folder)
-    steps = data.training_steps(source, batch_size) + 1
+    steps = source.training_steps(batch_size) + 1
     whole = training(source, batch_size, steps)
     workers = [
         training(source, batch_size, steps, shard=shard) for shard in shards
@@ -205,7 +205,7 @@ def test_a_worker_does_not_decode_the_examples_of_others(tmp_path):
 def test_finishing_on_the_device_gives_the_same_bits(folder):
     source = jpegs.opened(folder)
     arguments = {"seed": 2, "augment": True}
-    raw = data.training_batches(source, 5, finished=False, **arguments)
+    raw = source.training_batches(5, finished=False, **arguments)
     assert raw.element_spec.inputs.dtype == tf.uint8
     assert raw.element_spec.inputs.shape.as_list() == [
         None,
@@ -214,7 +214,7 @@ def test_finishing_on_the_device_gives_the_same_bits(folder):
         3,
     ]
     compiled = tf.function(
-        lambda batch: data.finish(source, batch, True), jit_compile=True
+        lambda batch: source.finish(batch, True), jit_compile=True
     )
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     finished = training(source, 5, 2, **arguments)
@@ -281,7 +281,7 @@ def test_records_that_are_kept_come_in_the_same_order_without_files(
     expected = training(jpegs.opened(tmp_path), 5, 50)
     monkeypatch.setattr(records, "fits_in_memory", lambda *_: True)
     batches = iter(
-        data.training_batches(jpegs.opened(tmp_path), 5, seed=1, augment=True)
+        jpegs.opened(tmp_path).training_batches(5, seed=1, augment=True)
     )
     for number, (batch,) in enumerate(expected):
         ours = [tensor.numpy() for tensor in next(batches)]
@@ -319,4 +319,4 @@ def test_a_batch_that_leaves_a_replica_without_examples_is_refused(folder):
     with pytest.raises(ValueError, match="replicas, 3. Received: batch_size=2"):
         training(jpegs.opened(folder), 2, 1, shard=shard)
     with pytest.raises(ValueError, match="replicas, 3. Received: batch_size=2"):
-        data.evaluation_batches(jpegs.opened(folder), "test", 2, shard=shard)
+        jpegs.opened(folder).evaluation_batches("test", 2, shard=shard)

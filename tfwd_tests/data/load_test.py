@@ -1,6 +1,11 @@
 """Every data set loads as described, or says in one line why not."""
 
+import hashlib
+import io
 import pathlib
+import shlex
+import socket
+import tarfile
 
 import numpy as np
 import pytest
@@ -137,14 +142,85 @@ def test_the_splits_of_a_text_are_those_of_its_files(tmp_path):
 
 
 def test_a_missing_data_dir_is_refused_with_how_to_prepare_one():
-    with pytest.raises(ValueError, match="tfds build mnist") as error:
+    with pytest.raises(ValueError, match="tfds.load") as error:
         data.load("mnist")
     assert str(error.value).endswith("Received: data_dir=None")
 
 
 def test_a_folder_without_the_data_set_is_named(tmp_path):
     (tmp_path / "cifar10" / "3.0.2").mkdir(parents=True)
-    with pytest.raises(ValueError, match="tfds build cifar10") as error:
+    with pytest.raises(ValueError, match="tfds.load") as error:
         data.load("cifar10", tmp_path)
     assert f"searched {tmp_path / 'cifar10'};" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_functions_of_a_data_set_are_its_methods_and_say_so():
+    digits = data.load("digits")
+    with pytest.warns(DeprecationWarning, match="is `source.training_steps"):
+        from tfwd.data import training_steps
+    assert training_steps(digits, 16) == digits.training_steps(16) == 90
+    with pytest.warns(DeprecationWarning):
+        evaluation_steps = data.evaluation_steps
+    assert evaluation_steps(digits, split="test", batch_size=100) == 4
+    with pytest.raises(AttributeError, match="no attribute 'batch'"):
+        data.batch  # noqa: B018
+
+
+URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+
+
+def write_archive(path):
+    """Writes 10 training and 2 test images in CIFAR-10's published form.
+
+    The label of image n is n, and so are its pixels.
+    """
+    files = {f"data_batch_{n + 1}.bin": (2 * n, 2 * n + 1) for n in range(5)}
+    files["test_batch.bin"] = (8, 9)
+    raw = {file: record(*numbers) for file, numbers in files.items()}
+    raw["batches.meta.txt"] = "\n".join("abcdefghij").encode()
+    path.parent.mkdir(parents=True)
+    with tarfile.open(path, "w:gz") as archive:
+        for file, content in raw.items():
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{file}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def record(*numbers):
+    return b"".join(bytes([number]) * (1 + 3 * 1024) for number in numbers)
+
+
+def test_the_command_of_the_error_takes_an_archive_that_is_there(
+    tmp_path, monkeypatch
+):
+    """Without a network, and not if its checksum is another."""
+
+    def refuse(*_, **__):
+        raise AssertionError("the network was asked")
+
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    data_dir = tmp_path / "it's here"
+    archive = data_dir / "downloads" / "manual" / URL.rpartition("/")[2]
+    write_archive(archive)
+    with pytest.raises(ValueError) as error:
+        data.load("cifar10", data_dir)
+    assert f"makes it of {archive.name} in {archive.parent}," in str(
+        error.value
+    )
+    python, c, program = shlex.split(str(error.value).split("`")[3])
+    assert (python, c) == ("python", "-c")
+    with pytest.raises(Exception, match="wrong checksum"):
+        exec(program, {})
+    raw = archive.read_bytes()
+    checksum = hashlib.sha256(raw).hexdigest()
+    sums = tfds.builder_cls("cifar10").url_infos
+    published = type(sums[URL])(len(raw), checksum, archive.name)
+    monkeypatch.setitem(sums, URL, published)
+    exec(program, {})
+    splits = data.load("cifar10", data_dir)
+    assert sorted(splits.train.labels) == list(range(10))
+    assert sorted(splits.test.labels) == [8, 9]
+    pixels = splits.train.images.reshape(10, -1)
+    assert (pixels == splits.train.labels[:, None]).all()

@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
+from tfwd.data import in_memory
 from tfwd.data import partition
 
 
 def numbered(size):
     """A data set whose label is the example's number."""
     labels = np.arange(size, dtype=np.int32)
-    train = partition.Examples(labels[:, None, None, None] / size, labels)
-    return partition.Splits(
+    train = in_memory.Examples(labels[:, None, None, None] / size, labels)
+    return in_memory.Splits(
         "numbers", train, None, train, size, (1, 1, 1), (0.0,), (1.0,)
     )
 

@@ -25,14 +25,14 @@ def coloured(size):
 def training(splits, batch_size, num_steps, **arguments):
     """Per step, per replica: the batches of `data.training_batches`."""
     arguments = {"seed": 1, "augment": False} | arguments
-    dataset = data.training_batches(splits, batch_size, **arguments)
+    dataset = splits.training_batches(batch_size, **arguments)
     shard = arguments.get("shard", data.Shard())
     return feeding.steps_of(dataset, num_steps, shard.count)
 
 
 def an_epoch(splits, batch_size, **arguments):
     """All batches of one epoch as one, on one replica."""
-    steps = data.training_steps(splits, batch_size)
+    steps = splits.training_steps(batch_size)
     return feeding.joined(
         [step[0] for step in training(splits, batch_size, steps, **arguments)]
     )
@@ -116,7 +116,7 @@ def test_a_mirrored_strategy_gets_the_shares_in_its_replicas():
     arguments = {"seed": 1, "augment": True, "shard": data.Shard(2, 0, 2)}
     distributed = iter(
         strategy.distribute_datasets_from_function(
-            lambda _: data.training_batches(coloured(21), 4, **arguments)
+            lambda _: coloured(21).training_batches(4, **arguments)
         )
     )
     for parts in training(coloured(21), 4, 7, **arguments):
@@ -207,11 +207,11 @@ def test_images_in_0_to_1_are_not_divided_again():
 def test_finishing_on_the_device_gives_the_same_bits(augment):
     splits = coloured(23)
     arguments = {"seed": 2, "augment": augment}
-    raw = data.training_batches(splits, 5, finished=False, **arguments)
+    raw = splits.training_batches(5, finished=False, **arguments)
     assert raw.element_spec.inputs.shape.as_list() == [None, 8, 8, 3]
     assert raw.element_spec.inputs.dtype == tf.uint8
     compiled = tf.function(
-        lambda batch: data.finish(splits, batch, augment), jit_compile=True
+        lambda batch: splits.finish(batch, augment), jit_compile=True
     )
     finished = training(splits, 5, 5, **arguments)
     for batch, (expected,) in zip(raw.take(5), finished, strict=True):
@@ -231,8 +231,8 @@ def test_an_unfinished_image_is_that_of_the_data_set():
 def test_evaluation_sees_every_example_once_in_order(size, num_replicas):
     splits = coloured(size)
     shard = data.Shard(num_replicas, 0, num_replicas)
-    dataset = data.evaluation_batches(splits, "test", 5, shard=shard)
-    num_steps = data.evaluation_steps(splits, "test", 5)
+    dataset = splits.evaluation_batches("test", 5, shard=shard)
+    num_steps = splits.evaluation_steps("test", 5)
     assert num_steps == -(-size // 5)
     assert dataset.cardinality() == num_steps * num_replicas
     width = -(-5 // num_replicas)
@@ -254,11 +254,11 @@ def test_evaluation_sees_every_example_once_in_order(size, num_replicas):
 
 def test_evaluation_can_be_finished_on_the_device():
     splits = coloured(23)
-    whole = data.evaluation_batches(splits, "train", 5)
-    raw = data.evaluation_batches(splits, "train", 5, finished=False)
+    whole = splits.evaluation_batches("train", 5)
+    raw = splits.evaluation_batches("train", 5, finished=False)
     for batch, expected in zip(raw, whole, strict=True):
         assert batch.inputs.dtype == tf.uint8
-        ours = data.finish(splits, batch, augment=False)
+        ours = splits.finish(batch, augment=False)
         feeding.assert_equal(
             [tensor.numpy() for tensor in ours],
             [tensor.numpy() for tensor in expected],
@@ -266,7 +266,7 @@ def test_evaluation_can_be_finished_on_the_device():
 
 
 def test_training_has_no_end():
-    dataset = data.training_batches(coloured(23), 5, seed=0, augment=False)
+    dataset = coloured(23).training_batches(5, seed=0, augment=False)
     assert dataset.cardinality() == tf.data.INFINITE_CARDINALITY
 
 
@@ -286,12 +286,12 @@ def test_a_step_that_no_epoch_has_is_refused(first_step):
 
 def test_an_empty_evaluation_batch_is_refused():
     with pytest.raises(ValueError, match="Received: batch_size=0$"):
-        data.evaluation_batches(coloured(23), "test", 0)
+        coloured(23).evaluation_batches("test", 0)
 
 
 def test_a_split_that_was_not_held_out_is_refused():
     with pytest.raises(ValueError) as error:
-        data.evaluation_batches(coloured(23), "validation", 5)
+        coloured(23).evaluation_batches("validation", 5)
     assert str(error.value) == (
         "`split` must be one of train, test. Received: split=validation"
     )

@@ -29,7 +29,7 @@ def training(source, batch_size, steps, **kwargs):
     """Returns the first `steps` batches of the replicas of a shard."""
     shard = kwargs.get("shard", batches.Shard())
     kwargs = {"seed": 3, "augment": False, **kwargs}
-    dataset = batches.training_batches(source, batch_size, **kwargs)
+    dataset = source.training_batches(batch_size, **kwargs)
     assert dataset.cardinality() == tf.data.INFINITE_CARDINALITY
     return list(dataset.take(steps * shard.count).as_numpy_iterator())
 
@@ -44,7 +44,7 @@ def test_the_layout_is_that_of_a_loop_over_the_predictions(
     size, num_streams, bptt
 ):
     source = numbered(size, bptt)
-    steps = batches.training_steps(source, num_streams)
+    steps = source.training_steps(num_streams)
     places = brute_force(size - 1, num_streams, bptt)
     assert steps == 1 + max(segment for segment, _, _ in places)
     inputs = np.zeros((steps, num_streams, bptt), np.int32)
@@ -66,8 +66,8 @@ def test_evaluation_predicts_every_token_but_the_first_once(
     size, num_streams, bptt
 ):
     source = numbered(size, bptt)
-    dataset = batches.evaluation_batches(source, "train", num_streams)
-    steps = batches.evaluation_steps(source, "train", num_streams)
+    dataset = source.evaluation_batches("train", num_streams)
+    steps = source.evaluation_steps("train", num_streams)
     assert dataset.cardinality() == steps
     elements = list(dataset.as_numpy_iterator())
     labels, inputs, weights = (
@@ -85,7 +85,7 @@ def test_evaluation_predicts_every_token_but_the_first_once(
 
 def test_a_stream_runs_on_from_segment_to_segment():
     source = numbered(50, bptt=4)
-    elements = training(source, 3, batches.training_steps(source, 3))
+    elements = training(source, 3, source.training_steps(3))
     streams = np.concatenate([batch.inputs for batch in elements], axis=1)
     weights = np.concatenate([batch.weights for batch in elements], axis=1)
     for stream, weight in zip(streams, weights, strict=True):
@@ -117,8 +117,8 @@ def test_a_worker_is_fed_the_streams_of_its_own_replicas_only():
         (
             "evaluation",
             lambda shard: list(
-                batches.evaluation_batches(
-                    source, "train", 6, shard=shard
+                source.evaluation_batches(
+                    "train", 6, shard=shard
                 ).as_numpy_iterator()
             ),
         ),
@@ -148,7 +148,7 @@ def test_the_weights_of_a_step_sum_to_1_over_all_replicas():
 
 def test_keys_name_the_seed_the_epoch_the_stream_and_the_segment():
     source = numbered(60, bptt=4)
-    steps = batches.training_steps(source, 5)
+    steps = source.training_steps(5)
     keys = np.concatenate(
         [
             batch.keys
@@ -162,7 +162,7 @@ def test_keys_name_the_seed_the_epoch_the_stream_and_the_segment():
 
 def test_an_epoch_ends_and_the_text_begins_again():
     source = numbered(60, bptt=4)
-    steps = batches.training_steps(source, 5)
+    steps = source.training_steps(5)
     elements = training(source, 5, 2 * steps)
     for first, second in zip(elements[:steps], elements[steps:], strict=True):
         np.testing.assert_array_equal(first.inputs, second.inputs)
@@ -171,7 +171,7 @@ def test_an_epoch_ends_and_the_text_begins_again():
 
 def test_a_later_start_is_the_same_as_skipping():
     source = numbered(60, bptt=4)
-    steps = batches.training_steps(source, 5)
+    steps = source.training_steps(5)
     shard = batches.Shard(num_replicas=2, first=0, count=2)
     whole = training(source, 5, 2 * steps + 3, shard=shard)
     resumed = training(source, 5, 2, shard=shard, first_epoch=2, first_step=1)
@@ -186,8 +186,8 @@ def test_equal_shares_have_a_static_shape():
     source = numbered(60, bptt=4)
     shard = batches.Shard(num_replicas=2, first=1, count=1)
     for dataset in (
-        batches.training_batches(source, 6, seed=1, augment=False, shard=shard),
-        batches.evaluation_batches(source, "test", 2, shard=shard),
+        source.training_batches(6, seed=1, augment=False, shard=shard),
+        source.evaluation_batches("test", 2, shard=shard),
     ):
         assert dataset.element_spec.inputs.shape.is_fully_defined()
         assert dataset.element_spec.keys.shape.is_fully_defined()
@@ -195,38 +195,35 @@ def test_equal_shares_have_a_static_shape():
 
 def test_finish_leaves_a_batch_as_it_is():
     source = numbered(60, bptt=4)
-    dataset = batches.training_batches(
-        source, 6, seed=1, augment=False, finished=False
-    )
+    dataset = source.training_batches(6, seed=1, augment=False, finished=False)
     batch = next(iter(dataset))
-    assert batches.finish(source, batch, augment=False) is batch
+    assert source.finish(batch, augment=False) is batch
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, 4])
 def test_a_split_too_short_for_the_streams_is_refused(batch_size):
     """The test split has 3 predictions."""
     with pytest.raises(ValueError, match=f"the 3 .*={batch_size}$"):
-        batches.evaluation_batches(numbered(60, 4), "test", batch_size)
+        numbered(60, 4).evaluation_batches("test", batch_size)
 
 
 def test_training_on_more_streams_than_predictions_is_refused():
     source = numbered(60, 4)
-    assert batches.training_steps(source, 59) == 1
-    for function in (training, batches.training_steps):
-        arguments = (1,) if function is training else ()
+    assert source.training_steps(59) == 1
+    for function in (source.training_steps, lambda n: training(source, n, 1)):
         with pytest.raises(ValueError, match=r"the 59 .*batch_size=60$"):
-            function(source, 60, *arguments)
+            function(60)
 
 
 def test_augmentation_and_steps_beyond_the_epoch_are_refused():
     source = numbered(60, 4)
     with pytest.raises(ValueError, match=r"`augment` .*augment=True$"):
         training(source, 5, 1, augment=True)
-    steps = batches.training_steps(source, 5)
+    steps = source.training_steps(5)
     with pytest.raises(ValueError, match=f"`first_step` .*={steps}$"):
         training(source, 5, 1, first_step=steps)
 
 
 def test_a_split_of_another_name_is_refused():
     with pytest.raises(ValueError, match=r"`split` must be .*split=valid$"):
-        batches.evaluation_batches(numbered(60, 4), "valid", 2)
+        numbered(60, 4).evaluation_batches("valid", 2)

@@ -96,8 +96,7 @@ def weights_after_training(strategy, name, configuration):
     loop = loop_lib.Loop(
         strategy, step_lib.Step(model, optimizer, curvature=work)
     )
-    batches = data.training_batches(
-        source(),
+    batches = source().training_batches(
         BATCH,
         seed=4,
         augment=True,

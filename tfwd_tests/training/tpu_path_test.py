@@ -77,10 +77,10 @@ def test_every_shape_is_known_without_partial_batches(
     source, replicas, finished
 ):
     given = {"shard": data.Shard(replicas, 0, replicas), "finished": finished}
-    assert_static(data.evaluation_batches(source, "test", 4, **given))
+    assert_static(source.evaluation_batches("test", 4, **given))
     assert_static(
-        data.training_batches(
-            source, 4, seed=1, augment=False, drop_remainder=True, **given
+        source.training_batches(
+            4, seed=1, augment=False, drop_remainder=True, **given
         )
     )
 
@@ -92,18 +92,17 @@ def test_full_batches_are_those_of_epochs_that_keep_the_rest(source):
         "shard": data.Shard(2, 0, 2),
     }
     kept, dropped = (
-        data.training_steps(source, 4, drop_remainder)
-        for drop_remainder in (0, 1)
+        source.training_steps(4, drop_remainder) for drop_remainder in (0, 1)
     )
     full = [
         parts
         for parts in feeding.steps_of(
-            data.training_batches(source, 4, **arguments), 2 * kept, 2
+            source.training_batches(4, **arguments), 2 * kept, 2
         )
         if len(feeding.joined(parts).labels) == 4
     ]
     alone = feeding.steps_of(
-        data.training_batches(source, 4, drop_remainder=True, **arguments),
+        source.training_batches(4, drop_remainder=True, **arguments),
         2 * dropped,
         2,
     )
@@ -115,12 +114,10 @@ def test_full_batches_are_those_of_epochs_that_keep_the_rest(source):
 
 def test_later_start_without_partial_batches_continues_the_epochs(source):
     arguments = {"seed": 1, "augment": False, "drop_remainder": True}
-    steps = data.training_steps(source, 4, drop_remainder=True)
-    whole = feeding.steps_of(
-        data.training_batches(source, 4, **arguments), 2 * steps
-    )
-    later = data.training_batches(
-        source, 4, first_epoch=1, first_step=steps - 1, **arguments
+    steps = source.training_steps(4, drop_remainder=True)
+    whole = feeding.steps_of(source.training_batches(4, **arguments), 2 * steps)
+    later = source.training_batches(
+        4, first_epoch=1, first_step=steps - 1, **arguments
     )
     ((found,),) = feeding.steps_of(later, 1)
     feeding.assert_equal(found, whole[-1][0])
@@ -128,9 +125,9 @@ def test_later_start_without_partial_batches_continues_the_epochs(source):
 
 def test_step_of_the_partial_batch_is_refused_where_it_is_dropped():
     arguments = {"seed": 1, "augment": False, "first_step": 2}
-    data.training_batches(images(), 4, **arguments)
+    images().training_batches(4, **arguments)
     with pytest.raises(ValueError, match="steps in an epoch, 2. Received"):
-        data.training_batches(images(), 4, drop_remainder=True, **arguments)
+        images().training_batches(4, drop_remainder=True, **arguments)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import tensorflow as tf
 
-from tfwd import data
 from tfwd import durable
 from tfwd.data import pipeline
 from tfwd.diagnostics import mechanisms
@@ -137,7 +136,7 @@ def batches(source, split, examples, strategy):
 
     # Cut here and not by `evaluation_batches`, which pads each batch: so the
     # examples have the same numbers, and random signs, on all strategies.
-    parts = data.evaluation_batches(source, split, width).repeat()
+    parts = source.evaluation_batches(split, width).repeat()
     parts = parts.take(steps * replicas).enumerate().filter(is_mine)
     parts = pipeline.ready(parts.map(weighted), steps * shard.count)
     return strategy.distribute_datasets_from_function(lambda context: parts)

@@ -70,15 +70,15 @@ def named_damage(source_of):
     except _OF_DATA:
         source = source_of()
         print(f"Looking for damaged files of {source.name}", flush=True)
-        data.find_damage(source)
+        source.find_damage()
         # Then it is not about the data.
         raise
 
 
 def training_steps(settings, source):
     """Returns the training steps of an epoch, on TPUs of full batches."""
-    return data.training_steps(
-        source, settings.batch_size, drop_remainder=_drops(settings)
+    return source.training_steps(
+        settings.batch_size, drop_remainder=_drops(settings)
     )
 
 
@@ -112,8 +112,7 @@ def training_batches(settings, source, strategy, step):
         step: Training steps since the start of the run.
     """
     epoch, step = divmod(step, training_steps(settings, source))
-    return data.training_batches(
-        source,
+    return source.training_batches(
         settings.batch_size,
         seed=settings.seed,
         augment=settings.augment,
@@ -141,15 +140,14 @@ def evaluation_splits(settings, source, strategy, splits=None):
             distributed(
                 strategy,
                 # Without an end no replica has to ask whether there is more.
-                data.evaluation_batches(
-                    source,
+                source.evaluation_batches(
                     split,
                     size,
                     shard=strategy_lib.shard(strategy),
                     finished=not _finishes_on_device(),
                 ).repeat(),
             ),
-            data.evaluation_steps(source, split, size),
+            source.evaluation_steps(split, size),
         )
         for split in source.split_names
         if splits is None or split in splits
@@ -172,7 +170,7 @@ def finisher(settings, source):
     def finish(batch, training):
         if not _finishes_on_device():
             return batch
-        return data.finish(source, batch, training and settings.augment)
+        return source.finish(batch, training and settings.augment)
 
     return finish
 
