@@ -8,7 +8,7 @@ Everything is numpy in float64 on the host, at a cost of O(n³).
 
 import numpy as np
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 
 
 def expected_deviation(hessian, optimum, start, learning_rates, weight_decay):

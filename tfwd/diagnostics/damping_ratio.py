@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
+from tfwd import arguments
 from tfwd.diagnostics import learning_rates
-from tfwd.optimizers import arguments
 
 
 def effective_damping(damping, kernel):
@@ -64,6 +64,6 @@ def damping_ratio(damping, kernel, trace, size):
     trace = arguments.check_interval(
         "trace", trace, 0, math.inf, is_measured=True
     )
-    size = arguments.check_whole("size", size, 1)
+    size = arguments.check_integer("size", size, 1)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return float(np.divide(effective * size, trace))

@@ -8,7 +8,7 @@ the learning rate.
 
 import numpy as np
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 
 
 def weight_norm(kernel):
@@ -20,6 +20,17 @@ def weight_norm(kernel):
     values = arguments.check_array("kernel", kernel)
     with np.errstate(over="ignore"):
         return float(np.linalg.norm(values.ravel()))
+
+
+def squared_norm(kernel):
+    """Returns ‖θ‖₂², summed in float64.
+
+    Args:
+        kernel: As in `weight_norm`.
+    """
+    values = arguments.check_array("kernel", kernel)
+    with np.errstate(over="ignore"):
+        return float(np.sum(values * values))
 
 
 def effective_learning_rate(learning_rate, kernel):

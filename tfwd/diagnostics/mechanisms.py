@@ -21,6 +21,7 @@ import time
 import numpy as np
 from keras import ops
 
+from tfwd import arguments
 from tfwd.diagnostics import damping_ratio
 from tfwd.diagnostics import estimates
 from tfwd.diagnostics import finiteness
@@ -35,7 +36,6 @@ from tfwd.diagnostics import streaming
 from tfwd.diagnostics import table
 from tfwd.diagnostics.scale_invariance import kernels
 from tfwd.kfac import curvature as curvature_lib
-from tfwd.optimizers import arguments
 
 NAMES = (
     "effective_learning_rate",
@@ -71,7 +71,7 @@ def check_names(argument, names):
 def check_projections(projections):
     """Raises `ValueError` unless it is None or an integer above 0."""
     if projections is not None:
-        arguments.check_whole("projections", projections, 1)
+        arguments.check_integer("projections", projections, 1)
 
 
 class Mechanisms:
@@ -129,7 +129,7 @@ class Mechanisms:
             "estimation", estimation, curvature_lib.ESTIMATIONS
         )
         arguments.check_choice("mode", mode, kronecker_factors.MODES)
-        seed = arguments.check_whole("seed", seed, 0)
+        seed = arguments.check_integer("seed", seed, 0)
         self._model = model
         self._names = tuple(names)
         self._projections = projections
@@ -172,7 +172,7 @@ class Mechanisms:
             kernel = np.asarray(
                 ops.convert_to_numpy(found.weight_layer.kernel), "float64"
             )
-            squares += np.sum(np.square(kernel))
+            squares += learning_rates.squared_norm(kernel)
             rows.append(
                 table.row(
                     name,

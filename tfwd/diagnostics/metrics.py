@@ -8,6 +8,7 @@ measure again and again, `streaming.Sums` compiles once.
 
 from keras import ops
 
+from tfwd import arguments
 from tfwd.diagnostics import estimates
 from tfwd.diagnostics import finiteness
 from tfwd.diagnostics import fisher
@@ -16,7 +17,6 @@ from tfwd.diagnostics import jacobian
 from tfwd.diagnostics import kronecker_factors as curvature_lib
 from tfwd.diagnostics import outputs
 from tfwd.diagnostics import streaming
-from tfwd.optimizers import arguments
 
 
 def squared_jacobian_norm(
@@ -46,7 +46,7 @@ def squared_jacobian_norm(
     """
     head = outputs.head_of(model, loss)
     jacobian.check(head, projections, of)
-    seed = arguments.check_whole("seed", seed, 0)
+    seed = arguments.check_integer("seed", seed, 0)
 
     def values(inputs, labels, first_example):
         del labels
@@ -239,7 +239,7 @@ def _factors(model, data, curvature, loss, estimation, mode, seed, batch_size):
         curvature,
         estimation,
         mode,
-        arguments.check_whole("seed", seed, 0),
+        arguments.check_integer("seed", seed, 0),
     )
     sums = streaming.Sums(factors.statistics, model).over(
         streaming.batches_of(data, batch_size)

@@ -11,10 +11,10 @@ import math
 import keras
 from keras import ops
 
+from tfwd import arguments
 from tfwd.diagnostics.backend import derivatives
 from tfwd.kfac import capture
 from tfwd.kfac import likelihoods
-from tfwd.optimizers import arguments
 
 
 def head_of(model, loss=None):

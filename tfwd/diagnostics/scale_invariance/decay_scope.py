@@ -15,10 +15,10 @@ are those with no other weight layer between them and an output
 of the model; a state that a model returns is an output.
 """
 
+from tfwd import arguments
 from tfwd.diagnostics.scale_invariance import graph as graph_lib
 from tfwd.diagnostics.scale_invariance import kernels
 from tfwd.diagnostics.scale_invariance import weight_layers
-from tfwd.optimizers import arguments
 from tfwd.optimizers import selection
 
 SCOPES = ("all", "normalized", "final", "none")
