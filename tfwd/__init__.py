@@ -5,7 +5,7 @@ model of this library can hold: the optimizers, K-FAC among them, their
 schedules, and the layers of `tfwd.models`. The other rooms (`tfwd.data`,
 `tfwd.diagnostics`, `tfwd.training`, `tfwd.tuning`) are imported when they are
 first used, since some of them need TensorFlow, and so are the functions
-`tfwd.decay_scope`, `tfwd.diagnostics.decay_scope.patterns`, and
+`tfwd.decay_exclusions`, `tfwd.diagnostics.decay_scope.patterns`, and
 `tfwd.layerwise`, `tfwd.diagnostics.layerwise.multipliers`.
 
 The binaries, `tfwd.train`, `tfwd.tune` and `tfwd.diagnose`, have this package
@@ -14,13 +14,16 @@ seconds; they and their rooms need the extra `train`, the search `tune`.
 """
 
 import importlib
+import warnings
 
 from tfwd import binaries
 from tfwd import extras
 
 __version__ = "0.1.0"
 
-_ROOMS = ("data", "diagnostics", "training", "tuning")
+__all__ = []
+_ROOMS = ("data", "diagnostics", "kfac", "models", "optimizers")
+_ROOMS += ("training", "tuning")
 
 if _binary := binaries.looked_for():
     extras.require_or_exit(
@@ -30,17 +33,21 @@ else:
     from tfwd import kfac
     from tfwd import models  # noqa: F401
     from tfwd import optimizers
+    from tfwd import scaling  # noqa: F401
+    from tfwd import schedules  # noqa: F401
     from tfwd.kfac import *  # noqa: F403
     from tfwd.optimizers import *  # noqa: F403
 
-    __all__ = [
+    __all__ += [
         *kfac.__all__,
         *(name for name in optimizers.__all__ if name != "OPTIMIZERS"),
+        "scaling",
+        "schedules",
     ]
 
 
 _FUNCTIONS = {
-    "decay_scope": (
+    "decay_exclusions": (
         "tfwd.diagnostics.scale_invariance.decay_scope",
         "patterns",
     ),
@@ -49,6 +56,14 @@ _FUNCTIONS = {
 
 
 def __getattr__(name):
+    if name == "decay_scope":
+        name = "decay_exclusions"
+        warnings.warn(
+            "`tfwd.decay_scope` goes with the next version; use "
+            f"`tfwd.{name}`.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
     if name in _ROOMS:
         return importlib.import_module(f"tfwd.{name}")
     if name in _FUNCTIONS:
@@ -58,4 +73,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*globals(), *_ROOMS, *_FUNCTIONS})
+    return sorted([*__all__, *_ROOMS, *_FUNCTIONS, "__version__"])

@@ -42,8 +42,8 @@ def test_import_brings_what_models_are_saved_with_and_no_other_room():
         "tfwd.training\n"
         "print('tfwd.training' in sys.modules)\n"
     )
-    rooms = ["binaries", "extras", "hashing", "kfac", "models", "optimizers"]
-    rooms += ["versions"]
+    rooms = ["arguments", "binaries", "extras", "hashing", "kfac", "models"]
+    rooms += ["optimizers", "scaling", "schedules", "text_table", "versions"]
     assert run_python(program) == [*rooms, "True"]
 
 
@@ -77,6 +77,41 @@ def test_optimizers_and_models_work_without_tensorflow():
         "print(int(model.optimizer.iterations.numpy()))\n"
     )
     assert run_python(program, KERAS_BACKEND="jax") == ["1"]
+
+
+def test_dir_shows_the_public_names_and_nothing_else():
+    rooms = "data diagnostics kfac models optimizers training tuning".split()
+    functions = ["decay_exclusions", "layerwise"]
+    names = {*tfwd.__all__, *rooms, *functions, "__version__"}
+    assert dir(tfwd) == sorted(names)
+    for room in (tfwd.kfac, tfwd.models, tfwd.optimizers):
+        assert dir(room) == sorted(room.__all__)
+        assert [n for n in dir(room) if not hasattr(room, n)] == []
+
+
+def test_schedules_and_scaling_are_imported_as_modules():
+    program = (
+        "import tfwd.schedules\n"
+        "import tfwd.scaling as scaling\n"
+        "from tfwd.schedules import Warmup\n"
+        "assert tfwd.schedules.Warmup is Warmup\n"
+        "print(scaling.from_keras_l2(1))\n"
+    )
+    assert run_python(program) == ["2.0"]
+
+
+@pytest.mark.parametrize(
+    ("room", "old", "new"),
+    [
+        (tfwd, "decay_scope", "decay_exclusions"),
+        (tfwd.optimizers, "scaling", "scaling"),
+        (tfwd.optimizers, "schedules", "schedules"),
+    ],
+)
+def test_an_old_name_warns_of_the_new_one(room, old, new):
+    with pytest.warns(DeprecationWarning, match=f"use `tfwd.{new}`"):
+        value = getattr(room, old)
+    assert value is getattr(tfwd, new)
 
 
 def test_unknown_attribute_is_an_attribute_error():

@@ -29,7 +29,8 @@ NOT_CALLED_WITH_ARGUMENTS = frozenset(
     diagnostics.scale_invariance.ScaleInvariance
     diagnostics.weight_layers.WeightLayer diagnostics.table.File
     diagnostics.table.as_csv diagnostics.table.as_text diagnostics.table.cost
-    diagnostics.table.read diagnostics.table.row""".split()
+    diagnostics.table.read diagnostics.table.row
+    schedules.cosine schedules.cosine_restarts""".split()
 )
 # Likewise of the search; its files and KerasTuner's hyperparameters are read
 # elsewhere.
@@ -80,7 +81,7 @@ def _of_module(path, module):
 def names():
     """Returns the public names of the backend that runs."""
     found = {n for n in tfwd.__all__ if _is_public(getattr(tfwd, n))}
-    found |= {"decay_scope", "layerwise"} if HAS_CURVATURE else set()
+    found |= {"decay_exclusions", "layerwise"} if HAS_CURVATURE else set()
     for name in ("schedules", "scaling"):
         found |= _of_module(name, getattr(tfwd, name))
     found |= {
@@ -199,15 +200,11 @@ def _plain_rows():
     rows["SkippedSteps"] = Row(tfwd.SkippedSteps, {"stop_after": 2})
     for function, good in (
         (schedules.step_decay, (0.5, 3, (2, 4), 0.5)),
-        (schedules.cosine, (0.5, 9, 0.5)),
-        (schedules.cosine_restarts, (0.5, 3, 1.5)),
         (schedules.Warmup, (0.5, 3, "warmup")),
     ):
         arguments = dict(zip(defaults(function), good, strict=True))
         name = f"schedules.{function.__name__}"
-        # JAX compiles each branch of it by itself, for every argument.
-        is_slow = BACKEND == "jax" and function is schedules.cosine_restarts
-        rows[name] = Row(function, arguments, _is_schedule, is_slow)
+        rows[name] = Row(function, arguments, _is_schedule)
     build = tfwd.models.build
     small = {"name": "mlp", "input_shape": (2, 2, 1), "num_classes": 2}
     rows["models.build"] = Row(
@@ -262,7 +259,7 @@ def _curvature_rows():
             for part in path.split(".")[1:]:
                 function = getattr(function, part)
             rows[path] = Row(function, {}, is_costly="data" in path)
-    rows["decay_scope"] = Row(tfwd.decay_scope, {})
+    rows["decay_exclusions"] = Row(tfwd.decay_exclusions, {})
     rows["layerwise"] = Row(tfwd.layerwise, {})
     rows["attach"] = Row(tfwd.attach, {})
     rows["KFAC.attach"] = Row(model.optimizer.attach, {})

@@ -55,3 +55,7 @@ __all__ = [
     "weight_layers",
     "weight_norm",
 ]
+
+
+def __dir__():
+    return sorted(__all__)

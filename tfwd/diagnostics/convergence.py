@@ -8,6 +8,7 @@ Everything is numpy in float64 on the host, at a cost of O(n³).
 
 import numpy as np
 
+from tfwd import arguments
 from tfwd import types
 from tfwd.optimizers import arguments
 

@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 
+from tfwd import arguments
 from tfwd import types
 from tfwd.diagnostics import learning_rates
-from tfwd.optimizers import arguments
 
 
 def effective_damping(damping: float, kernel: types.ArrayLike) -> float:
@@ -67,6 +67,6 @@ def damping_ratio(
     trace = arguments.check_interval(
         "trace", trace, 0, math.inf, is_measured=True
     )
-    size = arguments.check_whole("size", size, 1)
+    size = arguments.check_integer("size", size, 1)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return float(np.divide(effective * size, trace))

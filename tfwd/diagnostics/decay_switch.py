@@ -4,9 +4,9 @@ import contextlib
 
 import keras
 
+from tfwd import arguments
 from tfwd.diagnostics.scale_invariance import decay_scope
-from tfwd.optimizers import arguments
-from tfwd.optimizers import overshoot
+from tfwd.optimizers import wrappers
 
 
 def restrict(model, scope):
@@ -79,7 +79,9 @@ class DecayScopeSwitch(keras.callbacks.Callback):
         super().__init__()
         arguments.check_choice("scope", scope, decay_scope.SCOPES)
         self.scope = scope
-        self.first_epoch = arguments.check_whole("first_epoch", first_epoch, 1)
+        self.first_epoch = arguments.check_integer(
+            "first_epoch", first_epoch, 1
+        )
 
     def on_train_begin(self, logs=None):
         """Checks optimizer and scope, so that no epoch is lost to an error."""
@@ -96,7 +98,7 @@ class DecayScopeSwitch(keras.callbacks.Callback):
 
 
 def _decaying(model):
-    optimizers = overshoot.decaying_optimizers(model.optimizer)
+    optimizers = wrappers.decaying_optimizers(model.optimizer)
     if not optimizers:
         raise ValueError(
             "`model` must be compiled with an optimizer of tfwd. "

@@ -18,10 +18,10 @@ import math
 import keras
 from keras import ops
 
+from tfwd import arguments
 from tfwd.diagnostics import outputs
 from tfwd.diagnostics.backend import derivatives
 from tfwd.kfac import sampling
-from tfwd.optimizers import arguments
 
 OUTPUTS = ("logits", "probabilities")
 
@@ -97,7 +97,7 @@ def check(head, projections, of):
             f"probabilities. Received: of={of}"
         )
     if projections is not None:
-        arguments.check_whole("projections", projections, 1)
+        arguments.check_integer("projections", projections, 1)
 
 
 def _float_tensor(inputs):

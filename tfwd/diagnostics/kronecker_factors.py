@@ -28,14 +28,15 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfwd import arguments
 from tfwd.diagnostics import finiteness
+from tfwd.diagnostics import learning_rates
 from tfwd.diagnostics.backend import derivatives
 from tfwd.diagnostics.scale_invariance import weight_layers
 from tfwd.kfac import capture
 from tfwd.kfac import curvature as curvature_lib
 from tfwd.kfac import registration
 from tfwd.kfac.blocks import kronecker
-from tfwd.optimizers import arguments
 
 CURVATURES = ("fisher", "gauss_newton")
 MODES = ("training", "inference")
@@ -82,7 +83,7 @@ def normalized_trace(layer_factors):
         a, w = a[..., :-1, :-1], w[..., :-1, :]
     of_inputs = np.sum(a) if a.ndim == 1 else _traces(a)
     traces = of_inputs * _traces(layer_factors.gradient_factor)
-    return float(np.sum(np.square(w)) * np.sum(traces))
+    return learning_rates.squared_norm(w) * float(np.sum(traces))
 
 
 class KroneckerFactors:

@@ -5,8 +5,8 @@ import re
 
 import keras
 
+from tfwd import arguments
 from tfwd.diagnostics.scale_invariance import graph as graph_lib
-from tfwd.optimizers import arguments
 from tfwd.optimizers import presets
 from tfwd.optimizers import selection
 

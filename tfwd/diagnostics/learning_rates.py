@@ -8,6 +8,7 @@ the learning rate.
 
 import numpy as np
 
+from tfwd import arguments
 from tfwd import types
 from tfwd.optimizers import arguments
 
@@ -21,6 +22,17 @@ def weight_norm(kernel: types.ArrayLike) -> float:
     values = arguments.check_array("kernel", kernel)
     with np.errstate(over="ignore"):
         return float(np.linalg.norm(values.ravel()))
+
+
+def squared_norm(kernel: types.ArrayLike) -> float:
+    """Returns ‖θ‖₂², summed in float64.
+
+    Args:
+        kernel: As in `weight_norm`.
+    """
+    values = arguments.check_array("kernel", kernel)
+    with np.errstate(over="ignore"):
+        return float(np.sum(values * values))
 
 
 def effective_learning_rate(

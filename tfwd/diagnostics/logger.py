@@ -6,13 +6,13 @@ import time
 import keras
 from keras import ops
 
+from tfwd import arguments
 from tfwd import extras
 from tfwd.diagnostics import kronecker_factors
 from tfwd.diagnostics import mechanisms
 from tfwd.diagnostics import streaming
 from tfwd.diagnostics import table
-from tfwd.kfac import fitting
-from tfwd.optimizers import arguments
+from tfwd.optimizers import wrappers
 
 
 class MechanismLogger(keras.callbacks.Callback):
@@ -75,12 +75,12 @@ class MechanismLogger(keras.callbacks.Callback):
         seed=0,
     ):
         super().__init__()
-        every = arguments.check_whole("every", every, 1)
-        examples = arguments.check_whole("examples", examples, 1)
+        every = arguments.check_integer("every", every, 1)
+        examples = arguments.check_integer("examples", examples, 1)
         mechanisms.check_names("diagnostics", diagnostics)
         mechanisms.check_projections(projections)
         arguments.check_choice("mode", mode, kronecker_factors.MODES)
-        seed = arguments.check_whole("seed", seed, 0)
+        seed = arguments.check_integer("seed", seed, 0)
         picture = arguments.check_boolean("picture", picture)
         if picture:
             extras.require("`picture=True`", "plot")
@@ -169,7 +169,7 @@ class MechanismLogger(keras.callbacks.Callback):
         self.seconds += time.perf_counter() - start
 
     def _step(self):
-        optimizer = fitting.unwrapped(self.model.optimizer)
+        optimizer = wrappers.unwrapped(self.model.optimizer)
         return int(ops.convert_to_numpy(optimizer.iterations))
 
 

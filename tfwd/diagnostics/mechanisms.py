@@ -22,6 +22,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfwd import arguments
 from tfwd import types
 from tfwd.diagnostics import damping_ratio
 from tfwd.diagnostics import estimates
@@ -37,7 +38,6 @@ from tfwd.diagnostics import streaming
 from tfwd.diagnostics import table
 from tfwd.diagnostics.scale_invariance import kernels
 from tfwd.kfac import curvature as curvature_lib
-from tfwd.optimizers import arguments
 
 NAMES = (
     "effective_learning_rate",
@@ -73,7 +73,7 @@ def check_names(argument: str, names: collections.abc.Collection[str]) -> None:
 def check_projections(projections: int | None) -> None:
     """Raises `ValueError` unless it is None or an integer above 0."""
     if projections is not None:
-        arguments.check_whole("projections", projections, 1)
+        arguments.check_integer("projections", projections, 1)
 
 
 class Mechanisms:
@@ -131,7 +131,7 @@ class Mechanisms:
             "estimation", estimation, curvature_lib.ESTIMATIONS
         )
         arguments.check_choice("mode", mode, kronecker_factors.MODES)
-        seed = arguments.check_whole("seed", seed, 0)
+        seed = arguments.check_integer("seed", seed, 0)
         self._model = model
         self._names = tuple(names)
         self._projections = projections
@@ -179,7 +179,7 @@ class Mechanisms:
             kernel = np.asarray(
                 ops.convert_to_numpy(found.weight_layer.kernel), "float64"
             )
-            squares += np.sum(np.square(kernel))
+            squares += learning_rates.squared_norm(kernel)
             rows.append(
                 table.row(
                     name,

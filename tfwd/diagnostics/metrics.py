@@ -11,6 +11,7 @@ import typing
 import keras
 from keras import ops
 
+from tfwd import arguments
 from tfwd import types
 from tfwd.diagnostics import estimates
 from tfwd.diagnostics import finiteness
@@ -20,7 +21,6 @@ from tfwd.diagnostics import jacobian
 from tfwd.diagnostics import kronecker_factors as curvature_lib
 from tfwd.diagnostics import outputs
 from tfwd.diagnostics import streaming
-from tfwd.optimizers import arguments
 
 
 def squared_jacobian_norm(
@@ -50,7 +50,7 @@ def squared_jacobian_norm(
     """
     head = outputs.head_of(model, loss)
     jacobian.check(head, projections, of)
-    seed = arguments.check_whole("seed", seed, 0)
+    seed = arguments.check_integer("seed", seed, 0)
 
     def values(inputs, labels, first_example):
         del labels
@@ -261,7 +261,7 @@ def _factors(model, data, curvature, loss, estimation, mode, seed, batch_size):
         curvature,
         estimation,
         mode,
-        arguments.check_whole("seed", seed, 0),
+        arguments.check_integer("seed", seed, 0),
     )
     sums = streaming.Sums(factors.statistics, model).over(
         streaming.batches_of(data, batch_size)

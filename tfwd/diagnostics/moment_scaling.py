@@ -21,11 +21,11 @@ import keras
 
 from tfwd.diagnostics import keras_internals
 from tfwd.diagnostics.backend import copies
-from tfwd.kfac import fitting
 from tfwd.kfac import optimizer as kfac
 from tfwd.optimizers import adai
 from tfwd.optimizers import moments
 from tfwd.optimizers import sgd
+from tfwd.optimizers import wrappers
 
 # By which power of 1/c each slot is multiplied.
 _SLOTS = (
@@ -53,7 +53,7 @@ def check(optimizer):
     Raises:
         ValueError: If they are not.
     """
-    _powers(fitting.unwrapped(optimizer))
+    _powers(wrappers.unwrapped(optimizer))
 
 
 def scale(optimizer, factors):
@@ -72,7 +72,7 @@ def scale(optimizer, factors):
     Raises:
         ValueError: If the slots of the optimizer are not known.
     """
-    optimizer = fitting.unwrapped(optimizer)
+    optimizer = wrappers.unwrapped(optimizer)
     powers = _powers(optimizer)
     if not optimizer.built:
         return

@@ -12,9 +12,9 @@ import warnings
 
 import keras
 
+from tfwd import arguments
 from tfwd.diagnostics import moment_scaling
 from tfwd.diagnostics.scale_invariance import rescaling
-from tfwd.optimizers import arguments
 
 MOMENTS = ("keep", "scale")
 _COLUMNS = ("epoch", "layer", "weight_norm")
@@ -127,7 +127,9 @@ class WeightNormTransfer(keras.callbacks.Callback):
             arguments.check_path("norms", norms)
         self.norms = norms
         self.layers = layers
-        self.first_epoch = arguments.check_whole("first_epoch", first_epoch, 1)
+        self.first_epoch = arguments.check_integer(
+            "first_epoch", first_epoch, 1
+        )
         self.moments = moments
         self._transfer = None
         self._has_warned = False

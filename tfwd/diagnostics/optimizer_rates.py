@@ -6,9 +6,9 @@ import math
 import keras
 
 from tfwd import kfac
-from tfwd.kfac import fitting
-from tfwd.optimizers import policy
+from tfwd.optimizers import decaying
 from tfwd.optimizers import sgd
+from tfwd.optimizers import wrappers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +57,8 @@ def of(optimizer, learning_rate=None):
             None. Of `MultiOptimizer`, which has several rates, none is known.
         learning_rate: A float in place of the optimizer's ηₜ, or None.
     """
-    optimizer = fitting.unwrapped(optimizer)
-    if optimizer is None or fitting.is_multi_optimizer(optimizer):
+    optimizer = wrappers.unwrapped(optimizer)
+    if optimizer is None or wrappers.is_multi_optimizer(optimizer):
         return Rates(learning_rate)
     if learning_rate is None:
         learning_rate = _float(optimizer.learning_rate)
@@ -93,7 +93,7 @@ def decay_rate(optimizer, learning_rate):
     Returns:
         A float, or None.
     """
-    if not isinstance(optimizer, policy.WeightDecayPolicy):
+    if not isinstance(optimizer, decaying.DecayingOptimizer):
         # Keras' own decay is decoupled; None stands for none.
         return learning_rate * (optimizer.weight_decay or 0.0)
     mode = optimizer.weight_decay_mode
@@ -110,7 +110,7 @@ def decay_rate(optimizer, learning_rate):
 
 
 def _factors(optimizer):
-    if not isinstance(optimizer, policy.WeightDecayPolicy):
+    if not isinstance(optimizer, decaying.DecayingOptimizer):
         return {}
     if not optimizer.built:
         return {}

@@ -11,10 +11,11 @@ import math
 import keras
 from keras import ops
 
+from tfwd import arguments
 from tfwd.diagnostics.backend import derivatives
 from tfwd.kfac import capture
 from tfwd.kfac import likelihoods
-from tfwd.optimizers import arguments
+from tfwd.kfac import recording
 
 
 def head_of(model, loss=None):
@@ -71,7 +72,7 @@ def logits(model, inputs, head, replaced=()):
         del layer
         z = linear(inputs)
         output = activation(z)
-        found.append((output, z))
+        found.append((output, z, activation))
         return output
 
     hooked = [] if head.from_logits else _activated(model, head)
@@ -86,14 +87,14 @@ def logits(model, inputs, head, replaced=()):
         for layer in hooked:
             capture.remove(layer, owner)
     if not head.from_logits:
-        matching = [z for result, z in found if result is output]
-        if not matching:
+        z = recording.pre_activation(output, found, head.distribution)
+        if z is None:
             raise ValueError(
                 "A model that gives probabilities must end in a layer whose "
                 f"own activation is {head.distribution}. "
                 f"Received: {model.name}, which does not"
             )
-        output = matching[0]
+        output = z
     return _widened(output)
 
 

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfwd import arguments
 from tfwd.diagnostics.backend import derivatives
-from tfwd.optimizers import arguments
 
 
 class Sums:
@@ -102,7 +102,7 @@ def batches_of(data, batch_size=250, name="data"):
         ValueError: If it is none of these, or arrays differ in length.
     """
     rule = f"`{name}` must be arrays of examples, or an iterable of batches."
-    batch_size = arguments.check_whole("batch_size", batch_size, 1)
+    batch_size = arguments.check_integer("batch_size", batch_size, 1)
     is_batches = not isinstance(data, (tuple, dict, str, bytes))
     if is_batches and not hasattr(data, "shape"):
         if not hasattr(data, "__iter__"):

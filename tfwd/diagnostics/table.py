@@ -12,6 +12,7 @@ import textwrap
 import warnings
 
 from tfwd import durable
+from tfwd import text_table
 
 MODEL = "(model)"
 _OF_LAYERS = (
@@ -76,7 +77,9 @@ def as_text(rows: collections.abc.Sequence[dict]) -> str:
     heads = [_head(name) for name in ("layer", *columns)]
     height = max(map(len, heads))
     heads = [[""] * (height - len(head)) + head for head in heads]
-    lines = _aligned([*map(list, zip(*heads, strict=True)), *cells])
+    lines = text_table.lines(
+        [*zip(*heads, strict=True), *cells], align_right=True
+    )
     own = [
         (name.replace("_", " "), _with_error(each, name))
         for each in rows
@@ -84,7 +87,9 @@ def as_text(rows: collections.abc.Sequence[dict]) -> str:
         for name in _OF_MODEL
         if each[name] is not None and not name.endswith("_error")
     ]
-    return "\n".join(lines + ([""] + _aligned(own) if own else []))
+    if own:
+        lines += ["", *text_table.lines(own, align_right=True)]
+    return "\n".join(lines)
 
 
 def cost(seconds: float, total: float) -> str:
@@ -220,18 +225,3 @@ def _cell(value):
 def _with_error(row, name):
     error = row.get(f"{name}_error")
     return _cell(row[name]) + ("" if error is None else f" ± {error:.2g}")
-
-
-def _aligned(lines):
-    """Returns rows of texts as lines, all but the first column to the right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join(
-            [line[0].ljust(widths[0])]
-            + [
-                text.rjust(width)
-                for text, width in zip(line[1:], widths[1:], strict=True)
-            ]
-        ).rstrip()
-        for line in lines
-    ]

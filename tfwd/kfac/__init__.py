@@ -4,3 +4,7 @@ from tfwd.kfac.optimizer import KFAC
 from tfwd.kfac.optimizer import attach
 
 __all__ = ["KFAC", "attach"]
+
+
+def __dir__():
+    return sorted(__all__)

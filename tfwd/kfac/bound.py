@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfwd import arguments
 from tfwd.kfac import attachment as attachment_lib
 from tfwd.kfac import curvature as curvature_lib
 from tfwd.kfac import damped
@@ -11,8 +12,7 @@ from tfwd.kfac import inverses
 from tfwd.kfac import registration
 from tfwd.kfac import schedule as schedule_lib
 from tfwd.kfac import state as state_lib
-from tfwd.optimizers import arguments
-from tfwd.optimizers import policy
+from tfwd.optimizers import decaying
 
 if keras.backend.backend() == "tensorflow":
     from tfwd.kfac import tensorflow_backend as backend_lib
@@ -73,16 +73,16 @@ class CurvatureOptimizer(damped.DampedOptimizer):
                 "curvature_scale", curvature_scale
             )
         factor_decay = arguments.check_decay_rate("factor_decay", factor_decay)
-        factor_every = arguments.check_whole(
+        factor_every = arguments.check_integer(
             "factor_every", factor_every, 1, steps
         )
-        inverse_every = arguments.check_whole(
+        inverse_every = arguments.check_integer(
             "inverse_every", inverse_every, 1, steps
         )
         stagger_inverses = arguments.check_boolean(
             "stagger_inverses", stagger_inverses
         )
-        seed = arguments.check_whole("seed", seed, 0)
+        seed = arguments.check_integer("seed", seed, 0)
         accumulated = policy_arguments.get("gradient_accumulation_steps")
         if update_order == "authors" and accumulated is not None:
             raise ValueError(
@@ -343,7 +343,7 @@ class CurvatureOptimizer(damped.DampedOptimizer):
         """
         # After an error in a step of JAX, variables hold nothing.
         is_known = optimizer_variables is not None or (
-            policy.known(self.skipped_steps) is not None
+            decaying.known(self.skipped_steps) is not None
         )
         if self._state is not None and is_known:
             values = self.values_by_id(optimizer_variables)

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 from tfwd.optimizers import base
-from tfwd.optimizers import policy
+from tfwd.optimizers import decaying
 
 
 class DampedOptimizer(base.Optimizer):
@@ -59,11 +59,11 @@ class DampedOptimizer(base.Optimizer):
         if not callable(self._damping):
             return ops.convert_to_tensor(self._damping)
         value = self._damping(self.schedule_step())
-        return ops.cast(value, policy.scalar_dtype())
+        return ops.cast(value, decaying.scalar_dtype())
 
-    def step_is_possible(self, gradients):
+    def step_is_finite(self, gradients):
         """Tells whether, besides, the damping is finite and above 0."""
-        is_possible = super().step_is_possible(gradients)
+        is_possible = super().step_is_finite(gradients)
         return ops.logical_and(is_possible, is_valid(self.damping_now()))
 
     def load_own_variables(self, store):

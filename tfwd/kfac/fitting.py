@@ -5,23 +5,12 @@ import functools
 
 import keras
 
+from tfwd.optimizers import wrappers
+
 if keras.backend.backend() == "tensorflow":
     from tfwd.kfac import tensorflow_backend as backend
 elif keras.backend.backend() == "jax":
     from tfwd.kfac import jax_backend as backend
-
-
-def unwrapped(optimizer):
-    """Returns the optimizer in Keras' `LossScaleOptimizer`, or itself."""
-    while hasattr(optimizer, "inner_optimizer"):
-        optimizer = optimizer.inner_optimizer
-    return optimizer
-
-
-def is_multi_optimizer(optimizer):
-    """Tells whether it is Keras' `MultiOptimizer`, new in Keras 3.15."""
-    kind = getattr(keras.optimizers, "MultiOptimizer", ())
-    return isinstance(optimizer, kind)
 
 
 class TrainFunction:
@@ -130,8 +119,8 @@ def is_ready(model, optimizer, force):
     """
     if _is_made(model.train_function) and not force:
         return True
-    compiled = unwrapped(getattr(model, "optimizer", None))
-    if is_multi_optimizer(compiled):
+    compiled = wrappers.unwrapped(getattr(model, "optimizer", None))
+    if wrappers.is_multi_optimizer(compiled):
         _check_is_not_in(compiled, optimizer, model)
     if compiled is not optimizer:
         model.train_function = _before(model.train_function)
@@ -173,7 +162,7 @@ def context_of(model, attached, preconditioned):
     with preconditioned() as listener:
         # Keras scales the loss by its own optimizer between the forward pass
         # and the gradients, a `LossScaleOptimizer` past the one inside.
-        if listener is not None and unwrapped(model.optimizer) is (
+        if listener is not None and wrappers.unwrapped(model.optimizer) is (
             model.optimizer
         ):
             listener.awaits_loss = True

@@ -14,6 +14,7 @@ import math
 from keras import ops
 
 from tfwd.kfac import damping as damping_lib
+from tfwd.optimizers import finite
 
 DAMPING_MODES = ("factored", "eigen")
 
@@ -131,20 +132,10 @@ def inverted(backend, unit, factors, diagonals, damping, damping_mode):
     return _with_retry(backend, factors, first, second)
 
 
-def all_finite(tensors):
-    """Tells whether all elements of all tensors are numbers, a scalar.
-
-    By their sums, which are not finite if an element is not; the sum of finite
-    float32 numbers overflows above 1e38 only.
-    """
-    sums = [ops.cast(ops.sum(tensor), "float32") for tensor in tensors]
-    return ops.all(ops.isfinite(ops.stack(sums)))
-
-
 def _eigen(backend, factor, dtype):
     # TensorFlow raises an error on what is not finite.
     identity = ops.eye(factor.shape[-1], dtype=factor.dtype)
-    safe = ops.where(all_finite([factor]), factor, identity)
+    safe = ops.where(finite.all_finite([factor]), factor, identity)
     values, vectors = backend.eigenvalues_and_vectors(safe)
     values = ops.where(values < 0, ops.zeros_like(values), values)
     return [ops.cast(vectors, dtype), ops.cast(values, dtype)]
@@ -155,13 +146,13 @@ def _with_retry(backend, factors, first, second):
 
     A factor that is not finite itself may have a finite "inverse", of zeros.
     """
-    possible = all_finite(factors)
+    possible = finite.all_finite(factors)
     result = first()
-    good = all_finite(result)
+    good = finite.all_finite(result)
     if second is not None:
         result = backend.condition(good, lambda: result, second)
     failed_again = ops.logical_not(
-        ops.logical_and(possible, all_finite(result))
+        ops.logical_and(possible, finite.all_finite(result))
     )
     failed = ops.logical_not(ops.logical_and(possible, good))
     return list(result), failed, failed_again

@@ -19,8 +19,8 @@ import dataclasses
 import keras
 from keras import ops
 
+from tfwd import arguments
 from tfwd.kfac import sampling
-from tfwd.optimizers import arguments
 
 _DISTRIBUTIONS = {
     keras.losses.CategoricalCrossentropy: "softmax",

@@ -5,12 +5,12 @@ import contextlib
 import keras
 from keras import ops
 
+from tfwd import arguments
 from tfwd.kfac import backward
 from tfwd.kfac import bound
 from tfwd.kfac import damping as damping_lib
-from tfwd.kfac import fitting
-from tfwd.optimizers import arguments
-from tfwd.optimizers import policy
+from tfwd.optimizers import decaying
+from tfwd.optimizers import wrappers
 
 
 @keras.saving.register_keras_serializable("tfwd")
@@ -210,11 +210,11 @@ class KFAC(bound.CurvatureOptimizer):
             listener.awaits_loss = False
         return super().scale_loss(loss)
 
-    def step_is_possible(self, gradients):
+    def step_is_finite(self, gradients):
         """Tells whether there are inverses and all gradients are finite."""
         self.attachment.check_refreshed()
         refreshes = ops.convert_to_tensor(self.curvature_state().refreshes)
-        is_possible = super().step_is_possible(gradients)
+        is_possible = super().step_is_finite(gradients)
         return ops.logical_and(is_possible, refreshes > 0)
 
     def precondition(self, indices, gradients, learning_rate):
@@ -245,7 +245,7 @@ class KFAC(bound.CurvatureOptimizer):
                 factor = max(self.learning_rate_factors[i] for i in present)
                 if factor != 1:
                     squared = factor**2 * squared
-                inner += ops.cast(squared, policy.scalar_dtype())
+                inner += ops.cast(squared, decaying.scalar_dtype())
             parts = block.from_matrix(product)
             for i, part in zip(record.positions, parts, strict=True):
                 if i in result:
@@ -321,7 +321,7 @@ def attach(model, loss=None):
         ValueError: If the model is not compiled with a K-FAC.
     """
     arguments.check_model("model", model)
-    optimizer = fitting.unwrapped(getattr(model, "optimizer", None))
+    optimizer = wrappers.unwrapped(getattr(model, "optimizer", None))
     if not isinstance(optimizer, KFAC):
         raise ValueError(
             "`model` must be compiled with `tfwd.KFAC`. "

@@ -125,25 +125,35 @@ class Run:
             predictions = ops.sum(ops.cast(output_mask, "int32"))
         tensor = leaves[0]
         if not self._head.from_logits:
-            z = _logits(tensor, activated, self._head, self._model)
+            z = self._logits(tensor, activated)
             if self._needs_logits:
                 tensor = z
         return tensor, Recorded(features, masks, output_mask, predictions)
 
+    def _logits(self, output, activated):
+        name = self._head.distribution
+        z = pre_activation(output, activated, name)
+        if z is None:
+            raise ValueError(
+                "KFAC needs logits, with from_logits=True in the loss, or a "
+                f"last layer whose own activation is {name}. Received: "
+                f"from_logits=False and {self._model.layers[-1].name} without "
+                "it"
+            )
+        return z
 
-def _logits(output, activated, head, model):
-    """Returns the pre-activation of the layer that gives probabilities.
 
-    Raises:
-        ValueError: If the last layer does not end with the head's activation:
-            the loss says probabilities, and nothing else says so.
+def pre_activation(output, activated, name):
+    """Returns what the activation `name` made `output` of, None if none did.
+
+    Args:
+        output: What the model returned.
+        activated: For each call of a layer what it returned, its
+            pre-activation and its activation.
+        name: Of an activation of Keras.
     """
-    name = head.distribution
+    wanted = getattr(keras.activations, name)
     for result, z, activation in activated:
-        if result is output and activation is getattr(keras.activations, name):
+        if result is output and activation is wanted:
             return z
-    raise ValueError(
-        "KFAC needs logits, with from_logits=True in the loss, or a last layer "
-        f"whose own activation is {name}. Received: from_logits=False and "
-        f"{model.layers[-1].name} without it"
-    )
+    return None

@@ -5,6 +5,7 @@ import math
 
 import keras
 
+from tfwd import text_table
 from tfwd.kfac import blocks as blocks_lib
 from tfwd.kfac import capture
 from tfwd.kfac import inverses
@@ -87,17 +88,8 @@ class Report:
             )
         for row in self.uncovered:
             rows.append((row.path, "sgd", "-", row.reason))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(width)
-                for cell, width in zip(row, widths, strict=True)
-            ).rstrip()
-            for row in rows
-        ]
-        return "\n".join(
-            [*lines, f"factors and inverses: {self.num_bytes / 2**20:.2f} MiB"]
-        )
+        total = f"factors and inverses: {self.num_bytes / 2**20:.2f} MiB"
+        return "\n".join([*text_table.lines(rows), total])
 
 
 def of_model(model, on_unsupported, damping_mode):

@@ -4,6 +4,7 @@ from keras import ops
 
 from tfwd.kfac import damped
 from tfwd.kfac import inverses as inverses_lib
+from tfwd.optimizers import finite as finite_lib
 from tfwd.optimizers import initial_values
 
 
@@ -85,7 +86,7 @@ class CurvatureState:
             share: The weight of the new one, a scalar.
         """
         finite = [
-            inverses_lib.all_finite(estimate.factors) for estimate in estimates
+            finite_lib.all_finite(estimate.factors) for estimate in estimates
         ]
         for variables, estimate, good in zip(
             self.factors, estimates, finite, strict=True

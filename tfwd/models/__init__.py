@@ -5,7 +5,7 @@ import dataclasses
 
 import keras
 
-from tfwd.models import arguments
+from tfwd import arguments
 from tfwd.models import conventions
 from tfwd.models import densenet
 from tfwd.models import googlenet
@@ -13,9 +13,14 @@ from tfwd.models import layers
 from tfwd.models import lstm
 from tfwd.models import mlp
 from tfwd.models import resnet
+from tfwd.models import shapes
 from tfwd.models import vgg
 
 __all__ = ["NAMES", "build", "task"]
+
+
+def __dir__():
+    return sorted(__all__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +82,7 @@ def task(name: str) -> str:
     """Returns what a model is for: "classification" or "language_model".
 
     Raises:
-        ValueError: a name that is not in `NAMES`.
+        ValueError: A name that is not in `NAMES`.
     """
     arguments.check_choice("name", name, NAMES)
     return _FAMILY[name].task
@@ -99,27 +104,27 @@ def build(
     """Builds a functional model that maps images, or texts, to logits.
 
     Args:
-        name: one of `NAMES`.
-        input_shape: shape of one image, channels last, or (time,) of a text;
+        name: One of `NAMES`.
+        input_shape: Shape of one image, channels last, or (time,) of a text;
             None for a time, or a height and width, that is free, which `mlp`
             and the VGGs cannot have.
-        num_classes: number of logits, the words of the vocabulary for a text.
-        width: multiplies channels, hidden units and growth rates, rounded, at
+        num_classes: Number of logits, the tokens of the vocabulary for a text.
+        width: Multiplies channels, hidden units and growth rates, rounded, at
             least 1. The ResNet32 of Zhang et al. 2019 has `width` 4.
         batch_norm: False leaves out normalization, and gives each convolution
             a bias. The LSTM has none in any case.
-        convention: a name of `conventions.CONVENTIONS`; None is that of the
+        convention: A name of `conventions.CONVENTIONS`; None is that of the
             paper the model is from.
-        sync_batch_norm: whether batch statistics are those of all replicas
+        sync_batch_norm: Whether batch statistics are those of all replicas
             together, which Keras can on TensorFlow.
-        hidden_layers: of `mlp`, where 0 is linear classification, and `lstm`;
+        hidden_layers: Of `mlp`, where 0 is linear classification, and `lstm`;
             None is 2. The other models have theirs fixed.
-        hidden_units: of each hidden layer of `mlp` and `lstm` at `width` 1;
+        hidden_units: Of each hidden layer of `mlp` and `lstm` at `width` 1;
             None is 128 and 512.
-        dropout: the rate of `googlenet` and `lstm`; None is 0.4 and 0.5.
+        dropout: The rate of `googlenet` and `lstm`; None is 0.4 and 0.5.
 
     Raises:
-        ValueError: a name that is not known, a size that is not positive, an
+        ValueError: A name that is not known, a size that is not positive, an
             input that the model cannot take, or a dropout that it has not.
     """
     arguments.check_choice("name", name, NAMES)
@@ -127,35 +132,37 @@ def build(
     if convention is None:
         convention = family.convention
     arguments.check_choice("convention", convention, conventions.CONVENTIONS)
-    width = arguments.check_width(width)
+    width = arguments.check_interval(
+        "width", width, 0, shapes.LARGEST_SIZE, open_low=True
+    )
     batch_norm = arguments.check_boolean("batch_norm", batch_norm)
     sync_batch_norm = arguments.check_boolean(
         "sync_batch_norm", sync_batch_norm
     )
-    num_classes = arguments.check_whole("num_classes", num_classes, 1)
-    input_shape = arguments.check_shape(input_shape)
+    num_classes = shapes.check_size("num_classes", num_classes)
+    input_shape = shapes.check_shape(input_shape)
     if family.task == "language_model":
-        arguments.check_text(name, input_shape)
+        shapes.check_text(name, input_shape)
     elif family.smallest is None:
-        arguments.check_fixed(name, input_shape)
+        shapes.check_fixed(name, input_shape)
     else:
-        arguments.check_image(
-            name, input_shape, family.smallest, family.flattens
-        )
+        shapes.check_image(name, input_shape, family.smallest, family.flattens)
     options: dict[str, float] = {}
     if family.least_layers is not None:
-        if hidden_layers is not None:
-            least = family.least_layers
-            options["hidden_layers"] = arguments.check_whole(
-                "hidden_layers", hidden_layers, least
-            )
-        if hidden_units is not None:
-            options["hidden_units"] = arguments.check_whole(
-                "hidden_units", hidden_units, 1
-            )
+        for argument, value, low in (
+            ("hidden_layers", hidden_layers, family.least_layers),
+            ("hidden_units", hidden_units, 1),
+        ):
+            if value is not None:
+                options[argument] = shapes.check_size(argument, value, low)
     if dropout is not None:
-        options["dropout"] = arguments.check_dropout(
-            name, dropout, family.has_dropout
+        if not family.has_dropout:
+            raise ValueError(
+                f"`dropout` must be None for {name}, which has no dropout. "
+                f"Received: dropout={arguments.shown(dropout)}"
+            )
+        options["dropout"] = arguments.check_interval(
+            "dropout", dropout, 0, 1, open_high=True
         )
     makers = layers.Layers(
         conventions.CONVENTIONS[convention], width, batch_norm, sync_batch_norm

@@ -1,7 +1,7 @@
 """Where the models of two papers differ beyond their layers.
 
-The same network starts, normalizes and pads otherwise in TensorFlow 1, which
-Zhang et al. 2019 used, and in PyTorch, which Xie et al. 2022 used.
+The same network is initialized, normalized and padded otherwise in TensorFlow
+1, which Zhang et al. 2019 used, and in PyTorch, which Xie et al. 2022 used.
 """
 
 import dataclasses
@@ -12,17 +12,17 @@ import keras
 
 @dataclasses.dataclass(frozen=True)
 class Convention:
-    """How layers start, normalize and pad.
+    """How layers are initialized, normalize and pad.
 
     The moving variance of Keras averages the biased variance of the batch,
     PyTorch's the unbiased one, which is n / (n - 1) times larger, n being the
     batch size times the positions. That is not imitated.
 
     Attributes:
-        fan_in_limits: Kernels and biases start uniform in ±1/√fan_in, as
-            PyTorch's do, and embeddings standard normal. Otherwise kernels
-            start Glorot uniform and biases at zero, and what is recurrent or
-            an embedding as Keras has it.
+        fan_in_limits: Kernels and biases are initialized uniform in
+            ±1/√fan_in, as PyTorch's are, and embeddings standard normal.
+            Otherwise kernels are Glorot uniform and biases zero, and what is
+            recurrent or an embedding is as Keras has it.
         always_bias: Convolutions have biases before normalization, too.
         affine: Normalization has a trainable scale and shift.
         epsilon: Of normalization.
@@ -64,7 +64,7 @@ class Convention:
         return keras.initializers.RandomUniform()
 
     def recurrent_arguments(self, units: int) -> dict:
-        """Returns the arguments of `keras.layers.LSTM` that start its weights.
+        """Returns the arguments of `keras.layers.LSTM` for its initial weights.
 
         PyTorch draws all of them in ±1/√units. It has two biases where Keras
         has one, of which only the sum acts; here the one has these limits.

@@ -21,10 +21,10 @@ def build(
     classes has 7,048,548 trainable parameters at width 1.
 
     Args:
-        name: one of `BLOCKS`.
+        name: One of `BLOCKS`.
         input_shape: (height, width, channels), at least 8x8.
-        num_classes: number of logits.
-        layers: the makers of the layers; their width multiplies the growth
+        num_classes: Number of logits.
+        layers: The makers of the layers; their width multiplies the growth
             rate, from which all channels follow.
     """
     growth = layers.scaled(GROWTH)

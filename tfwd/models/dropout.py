@@ -13,8 +13,8 @@ import threading
 import keras
 from keras import ops
 
+from tfwd import arguments
 from tfwd import hashing
-from tfwd.models import arguments
 
 _BITS = 23
 _context = threading.local()
@@ -66,9 +66,9 @@ class KeyedDropout(keras.layers.Dropout):
                 "`noise_shape` must be None: every element is drawn by itself. "
                 f"Received: noise_shape={noise_shape}"
             )
-        rate = arguments.check_rate("rate", rate)
+        rate = arguments.check_interval("rate", rate, 0, 1, open_high=True)
         super().__init__(rate, **kwargs)
-        self.stream = arguments.check_whole("stream", stream, 0)
+        self.stream = arguments.check_integer("stream", stream, 0)
 
     def call(self, inputs, training=False):
         """Drops elements of `inputs` [batch, ...] in training."""

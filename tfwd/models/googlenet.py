@@ -38,11 +38,11 @@ def build(
     number of channels for its ε; here it has the ε of all others.
 
     Args:
-        name: of the model.
+        name: Of the model.
         input_shape: (height, width, channels).
-        num_classes: number of logits.
-        layers: the makers of the layers.
-        dropout: fraction dropped before the last layer.
+        num_classes: Number of logits.
+        layers: The makers of the layers.
+        dropout: Fraction dropped before the last layer.
     """
     inputs = keras.Input(input_shape, name="image")
     x = _conv(inputs, 192, 3, "stem", layers)
@@ -56,7 +56,7 @@ def build(
 
 
 def _inception(x, channels, name, layers):
-    single, (reduced3, wide3), (reduced5, wide5), behind_pool = channels
+    single, (reduced3, wide3), (reduced5, wide5), after_pool = channels
     one = _conv(x, single, 1, f"{name}_1x1", layers)
     three = _conv(x, reduced3, 1, f"{name}_3x3_reduce", layers)
     three = _conv(three, wide3, 3, f"{name}_3x3", layers)
@@ -64,7 +64,7 @@ def _inception(x, channels, name, layers):
     five = _conv(five, wide5, 3, f"{name}_5x5_first", layers)
     five = _conv(five, wide5, 3, f"{name}_5x5_second", layers)
     pool = keras.layers.MaxPooling2D(3, 1, "same", name=f"{name}_pool")(x)
-    pool = _conv(pool, behind_pool, 1, f"{name}_pool_1x1", layers)
+    pool = _conv(pool, after_pool, 1, f"{name}_pool_1x1", layers)
     return keras.layers.Concatenate(name=f"{name}_concat")(
         [one, three, five, pool]
     )

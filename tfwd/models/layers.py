@@ -16,7 +16,7 @@ class Layers:
     """Applies layers in the way of a convention.
 
     Attributes:
-        convention: How they start, normalize and pad.
+        convention: How they are initialized, normalize and pad.
         width: Multiplies the numbers of `scaled`.
         batch_norm: False leaves out normalization; what comes before it then
             has biases in every convention.
@@ -111,7 +111,7 @@ class Layers:
         """Halves an image: the maximum of 3x3 around every second pixel.
 
         PyTorch's pooling with a padding of one on each side. It pads with −∞,
-        this with 0, which is the same behind a ReLU.
+        this with 0, which is the same after a ReLU.
         """
         x = keras.layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
         return keras.layers.MaxPooling2D(3, 2, name=name)(x)

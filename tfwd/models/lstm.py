@@ -21,28 +21,28 @@ def build(
     hidden_units: int = 512,
     dropout: float = 0.5,
 ) -> keras.Model:
-    """Embedding, then LSTMs, then Dense on every word, dropout between all.
+    """Embedding, then LSTMs, then Dense on every token, dropout between all.
 
     Inputs are a list: `tokens`, int32 [batch, time], then for each LSTM its
-    output h and its cell c at the word before, [batch, units]. Outputs are a
-    list: the logits of the next words, [batch, time, vocabulary], then h and c
-    at the last word.
+    output h and its cell c at the token before, [batch, units]. Outputs are a
+    list: the logits of the next tokens, [batch, time, vocabulary], then h and c
+    at the last token.
 
-    With V words, u = hidden_units * width rounded and d layers the trainable
+    With V tokens, u = hidden_units * width rounded and d layers the trainable
     parameters are V u + d (8 u² + 4 u) + (u + 1) V: 14,448,400 for 10,000
-    words. PyTorch, with two biases of each gate, has 4 u d = 4,096 more; both
+    tokens. PyTorch, with two biases of each gate, has 4 u d = 4,096 more; both
     are the paper's 14.45 million. The embedding, as wide as an LSTM, is not
     tied to the last layer.
 
     Args:
-        name: of the model.
+        name: Of the model.
         input_shape: (time,), None for any.
-        num_classes: words of the vocabulary.
-        layers: the makers of the layers; there is no normalization.
-        hidden_layers: number of LSTMs, at least 1.
-        hidden_units: of the embedding and of each LSTM at width 1.
-        dropout: fraction dropped after the embedding and after each LSTM,
-            never from one word to the next.
+        num_classes: Tokens of the vocabulary.
+        layers: The makers of the layers; there is no normalization.
+        hidden_layers: Number of LSTMs, at least 1.
+        hidden_units: Of the embedding and of each LSTM at width 1.
+        dropout: Fraction dropped after the embedding and after each LSTM,
+            never from one token to the next.
     """
     units = layers.scaled(hidden_units)
     tokens = keras.Input(input_shape, dtype="int32", name="tokens")
@@ -75,7 +75,7 @@ def build(
 
 
 def initial_states(model: keras.Model, batch_size: int) -> list:
-    """Returns the state before the first word: zeros, in the model's order.
+    """Returns the state before the first token: zeros, in the model's order.
 
     Their types are those of the states that come out, so that a compiled loop
     can carry them.

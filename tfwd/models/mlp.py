@@ -21,12 +21,12 @@ def build(
     (h + 1) K for d >= 1, and 2 d h more where normalization is affine.
 
     Args:
-        name: of the model.
-        input_shape: shape of one example.
-        num_classes: number of logits.
-        layers: the makers of the layers.
+        name: Of the model.
+        input_shape: Shape of one example.
+        num_classes: Number of logits.
+        layers: The makers of the layers.
         hidden_layers: 0 is linear classification.
-        hidden_units: of each hidden layer at width 1.
+        hidden_units: Of each hidden layer at width 1.
     """
     inputs = keras.Input(input_shape, name="image")
     x = keras.layers.Flatten(name="flatten")(inputs)

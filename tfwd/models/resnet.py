@@ -59,14 +59,14 @@ def build(
     Trainable parameters: ResNet32 at width 4 has 7,422,986 with 10 and
     7,446,116 with 100 classes (Zhang et al. 2019); ResNet18 11,173,962 with
     10, ResNet34 21,328,292 with 100 (Xie et al. 2022); ResNet50 for ImageNet
-    25,557,032 with 1000, as in torchvision, whose kernels start He normal
+    25,557,032 with 1000, as in torchvision, whose kernels are He normal
     instead.
 
     Args:
-        name: one of `FORMS`.
+        name: One of `FORMS`.
         input_shape: (height, width, channels).
-        num_classes: number of logits.
-        layers: the makers of the layers.
+        num_classes: Number of logits.
+        layers: The makers of the layers.
     """
     form = FORMS[name]
     inputs = keras.Input(input_shape, name="image")

@@ -28,10 +28,10 @@ def build(
     but for its affine normalization, which makes 14,728,266.
 
     Args:
-        name: one of `CONVOLUTIONS`.
+        name: One of `CONVOLUTIONS`.
         input_shape: (height, width, channels), at least 32x32.
-        num_classes: number of logits.
-        layers: the makers of the layers.
+        num_classes: Number of logits.
+        layers: The makers of the layers.
     """
     inputs = keras.Input(input_shape, name="image")
     x = inputs

@@ -1,10 +1,12 @@
 """First-order optimizers with exact weight decay, for every Keras backend."""
 
+import warnings
+
 import keras
 
+from tfwd import scaling as _scaling
+from tfwd import schedules as _schedules
 from tfwd import versions
-from tfwd.optimizers import scaling
-from tfwd.optimizers import schedules
 from tfwd.optimizers.adabound import AdaBound
 from tfwd.optimizers.adai import Adai
 from tfwd.optimizers.adai import AdaiS
@@ -41,7 +43,23 @@ __all__ = [
     "OvershootWarning",
     "SkippedSteps",
     "WeightDecayLogger",
-    "scaling",
-    "schedules",
     *(cls.__name__ for cls in _CLASSES),
 ]
+
+_MOVED = {"scaling": _scaling, "schedules": _schedules}
+
+
+def __getattr__(name):
+    if name not in _MOVED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        f"`tfwd.optimizers.{name}` goes with the next version; use "
+        f"`tfwd.{name}`.",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return _MOVED[name]
+
+
+def __dir__():
+    return sorted(__all__)

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 from tfwd.optimizers import moments
 from tfwd.optimizers import weight_decay as decay
 
@@ -38,7 +38,7 @@ class AdaBound(moments.MomentsOptimizer):
             a schedule or callable it must be given, since a warm-up starts
             far below the rate that the bounds are measured against.
         adaptivity: p in [0, 1] of mode `"stable"`. Defaults to 0.5.
-        **policy_arguments: See `tfwd.optimizers.base.Optimizer`.
+        **base_arguments: See `tfwd.optimizers.base.Optimizer`.
 
     Example:
     >>> optimizer = tfwd.AdaBound(1e-3, weight_decay=5e-4)
@@ -75,7 +75,7 @@ class AdaBound(moments.MomentsOptimizer):
         gamma=1e-3,
         initial_learning_rate=None,
         adaptivity=0.5,
-        **policy_arguments,
+        **base_arguments,
     ):
         if initial_learning_rate is None:
             if callable(learning_rate):
@@ -101,7 +101,7 @@ class AdaBound(moments.MomentsOptimizer):
             beta_1=beta_1,
             beta_2=beta_2,
             epsilon=epsilon,
-            **policy_arguments,
+            **base_arguments,
         )
         self.final_learning_rate = final_learning_rate
         self.gamma = gamma

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 from tfwd.optimizers import base
 from tfwd.optimizers import variable_types
 from tfwd.optimizers import weight_decay as decay
@@ -34,7 +34,7 @@ class Adai(base.Optimizer):
         beta_2: β₂ in [0, 1). Defaults to 0.99.
         epsilon: ε in (0, 1], the bound 1 − ε of the inertia; no denominator
             holds it. Defaults to 1e-3.
-        **policy_arguments: See `tfwd.optimizers.base.Optimizer`.
+        **base_arguments: See `tfwd.optimizers.base.Optimizer`.
 
     Example:
     >>> optimizer = tfwd.Adai(0.1, weight_decay=5e-4)
@@ -58,14 +58,14 @@ class Adai(base.Optimizer):
         beta_0=0.1,
         beta_2=0.99,
         epsilon=1e-3,
-        **policy_arguments,
+        **base_arguments,
     ):
         beta_0 = arguments.check_non_negative("beta_0", beta_0)
         beta_2 = arguments.check_decay_rate("beta_2", beta_2)
         epsilon = arguments.check_interval(
             "epsilon", epsilon, 0, 1, open_low=True
         )
-        super().__init__(learning_rate, weight_decay, **policy_arguments)
+        super().__init__(learning_rate, weight_decay, **base_arguments)
         self.beta_0 = beta_0
         self.beta_2 = beta_2
         self.epsilon = epsilon
@@ -94,7 +94,7 @@ class Adai(base.Optimizer):
         )
 
     def needs_second_moment(self):
-        """Tells that the inertia depends on the mean of v, in every mode."""
+        """Returns True: the inertia depends on the mean of v, in every mode."""
         return True
 
     def second_moment(self, index):
@@ -113,9 +113,11 @@ class Adai(base.Optimizer):
         m, weight = self.momentums[index], self.gathered_weights[index]
         # 1 − β₁, and 1 − ∏β₁ as the average of ones: both free of the
         # cancellation that subtracting from one costs in float32.
-        newness = ops.clip(self.second_moment(index) * slope, self.epsilon, 1.0)
-        self.assign_add(m, newness * (gradient - m))
-        self.assign_add(weight, newness * (1 - weight))
+        one_minus_beta_1 = ops.clip(
+            self.second_moment(index) * slope, self.epsilon, 1.0
+        )
+        self.assign_add(m, one_minus_beta_1 * (gradient - m))
+        self.assign_add(weight, one_minus_beta_1 * (1 - weight))
 
     def step(self, index, gradient, learning_rate, slope):
         """Returns η m̂."""

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 from tfwd.optimizers import moments
 from tfwd.optimizers import weight_decay as decay
 
@@ -33,7 +33,7 @@ class Adam(moments.MomentsOptimizer):
             0.5.
         second_moment_offset: Added to v̄ in mode `"stable"`. Defaults to 0;
             the paper allows 1e-8 for full-batch training, where v̄ can vanish.
-        **policy_arguments: See `tfwd.optimizers.base.Optimizer`.
+        **base_arguments: See `tfwd.optimizers.base.Optimizer`.
 
     Example:
     >>> optimizer = tfwd.Adam(1e-3, weight_decay=5e-4)
@@ -68,7 +68,7 @@ class Adam(moments.MomentsOptimizer):
         epsilon=1e-8,
         adaptivity=0.5,
         second_moment_offset=0.0,
-        **policy_arguments,
+        **base_arguments,
     ):
         adaptivity = arguments.check_interval("adaptivity", adaptivity, 0, 1)
         second_moment_offset = arguments.check_non_negative(
@@ -80,7 +80,7 @@ class Adam(moments.MomentsOptimizer):
             beta_1=beta_1,
             beta_2=beta_2,
             epsilon=epsilon,
-            **policy_arguments,
+            **base_arguments,
         )
         self.adaptivity = adaptivity
         self.second_moment_offset = second_moment_offset

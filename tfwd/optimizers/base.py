@@ -5,8 +5,8 @@ import math
 import keras
 from keras import ops
 
+from tfwd.optimizers import decaying
 from tfwd.optimizers import guarded
-from tfwd.optimizers import policy
 from tfwd.optimizers import weight_decay as decay
 from tfwd.optimizers.backend import xla
 
@@ -107,7 +107,7 @@ class Optimizer(guarded.GuardedOptimizer):
         return (self.accumulate,)
 
     def needs_second_moment(self):
-        """Tells whether a step needs the mean of `second_moment`."""
+        """Returns whether a step needs the mean of `second_moment`."""
         return False
 
     def second_moment(self, index):
@@ -148,12 +148,12 @@ class Optimizer(guarded.GuardedOptimizer):
 
     def step_number(self):
         """Returns t, counted from one, as a float scalar."""
-        return ops.cast(self.iterations + 1, policy.scalar_dtype())
+        return ops.cast(self.iterations + 1, decaying.scalar_dtype())
 
     def update(self, indices, variables, gradients, learning_rate):
         """Moves the variables; see the class for the order."""
         dtypes = [keras.backend.standardize_dtype(v.dtype) for v in variables]
-        learning_rate = ops.cast(learning_rate, policy.scalar_dtype())
+        learning_rate = ops.cast(learning_rate, decaying.scalar_dtype())
         coefficient = self.scheduled_weight_decay()
         raw = gradients
         gradients = [
@@ -170,10 +170,10 @@ class Optimizer(guarded.GuardedOptimizer):
                 lambda: [self._penalized(*row, coefficient) for row in rows],
                 gradients,
             )
-        if_possible = self.guard(raw, gradients)
+        if_finite = self.guard(raw, gradients)
         gradients = self.precondition(indices, gradients, learning_rate)
         for accumulate in self.accumulations():
-            if_possible(
+            if_finite(
                 lambda accumulate=accumulate: [
                     accumulate(index, gradient)
                     for index, gradient in zip(indices, gradients, strict=True)
@@ -182,7 +182,7 @@ class Optimizer(guarded.GuardedOptimizer):
         mean = None
         if self.needs_second_moment():
             mean = decay.global_mean([self.second_moment(i) for i in indices])
-            mean = ops.cast(mean, policy.scalar_dtype())
+            mean = ops.cast(mean, decaying.scalar_dtype())
         effective = self.effective_coefficient(coefficient, mean)
         rates = self._decay_rates(indices, learning_rate, effective)
         highest = _highest(rates)
@@ -211,15 +211,15 @@ class Optimizer(guarded.GuardedOptimizer):
                     # θ, which float32 rounds to a relative 6e-8: a small decay
                     # would lose its digits, always to the same side.
                     # No `ops.minimum`, which on torch returns a float32.
-                    share = ops.where(rate > 1, ops.ones_like(rate), rate)
-                    step = step + ops.cast(share, step.dtype) * variable
+                    fraction = ops.where(rate > 1, ops.ones_like(rate), rate)
+                    step = step + ops.cast(fraction, step.dtype) * variable
                 self.assign_sub(variable, step)
             self.assign(self.effective_weight_decay, effective)
             self._record_overshoot(highest)
 
         if type(self).advance is not Optimizer.advance:
-            if_possible(advance)
-        if_possible(move)
+            if_finite(advance)
+        if_finite(move)
 
     def _penalized(self, index, variable, gradient, coefficient):
         factor = self.weight_decay_factors[index]
@@ -248,11 +248,11 @@ class Optimizer(guarded.GuardedOptimizer):
         for index in indices:
             factor = self.weight_decay_factors[index]
             factor = factor * self.learning_rate_factors[index]
-            share = rate * factor if factor else None
+            fraction = rate * factor if factor else None
             if factor and self.weight_decay_mode == "elementwise":
                 scale = self.elementwise_scale(index)
-                share = ops.cast(share, scale.dtype) * scale
-            rates.append(share)
+                fraction = ops.cast(fraction, scale.dtype) * scale
+            rates.append(fraction)
         return rates
 
     def _record_overshoot(self, rate):

@@ -36,7 +36,7 @@ def rows(optimizer):
 def decay_rate(optimizer):
     """Returns ηₜsₜλₜ of the last step, or λₜ in mode `"independent"`.
 
-    It is the share that the decay took of a variable whose factors are one,
+    It is the fraction that the decay took of a variable whose factors are one,
     where it is below one.
 
     Returns:

@@ -2,7 +2,7 @@
 
 import warnings
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 from tfwd.optimizers import saved_variables
 from tfwd.optimizers import selection
 

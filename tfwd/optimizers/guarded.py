@@ -1,11 +1,11 @@
-"""A look at each step before it is taken: whether it is possible."""
+"""A look at each step before it is taken: whether it is finite."""
 
 import math
 
 from keras import ops
 
+from tfwd.optimizers import decaying
 from tfwd.optimizers import finite
-from tfwd.optimizers import policy
 from tfwd.optimizers import selective
 from tfwd.optimizers.backend import conditional
 
@@ -18,7 +18,7 @@ class GuardedOptimizer(selective.SelectiveOptimizer):
 
     squares_gradients = False
 
-    def step_is_possible(self, gradients):
+    def step_is_finite(self, gradients):
         """Returns whether gradients, ηₜ and λₜ are finite, as in the class.
 
         Args:
@@ -34,7 +34,7 @@ class GuardedOptimizer(selective.SelectiveOptimizer):
         check = finite.all_squares_finite if squares else finite.all_finite
         rates = ops.stack(
             [
-                ops.cast(rate, policy.scalar_dtype())
+                ops.cast(rate, decaying.scalar_dtype())
                 for rate in (self.learning_rate, self.scheduled_weight_decay())
             ]
         )
@@ -43,7 +43,7 @@ class GuardedOptimizer(selective.SelectiveOptimizer):
         return ops.logical_and(check(gradients), ops.all(are_valid))
 
     def guard(self, raw, seen):
-        """Counts a step that is not possible.
+        """Counts a step that is not finite.
 
         Args:
             raw: The gradients before they are clipped.
@@ -51,16 +51,16 @@ class GuardedOptimizer(selective.SelectiveOptimizer):
 
         Returns:
             A function that calls another one, which assigns to variables, if
-            the step is possible.
+            the step is finite.
         """
         if not self.skip_nonfinite:
             return lambda update: update()
         is_clipped = self.clipnorm or self.clipvalue or self.global_clipnorm
         is_penalized = self.weight_decay_mode == "l2"
         looked_at = [] if is_penalized and not is_clipped else list(raw)
-        is_possible = self.step_is_possible(
+        is_finite = self.step_is_finite(
             looked_at + (seen if is_penalized else [])
         )
-        self.count_skipped(ops.logical_not(is_possible))
+        self.count_skipped(ops.logical_not(is_finite))
         known = [*self.model_variables(), *self.variables]
-        return lambda update: conditional.update_if(is_possible, update, known)
+        return lambda update: conditional.update_if(is_finite, update, known)

@@ -4,7 +4,7 @@ Keras checks some of them, and only where they are used: a bound of the norm
 that is infinite makes every weight NaN in the first step.
 """
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 
 
 def checked(received):
@@ -50,7 +50,7 @@ def _steps_or_none(least):
         if value is None:
             return None
         highest = arguments.LARGEST_STEP
-        return arguments.check_whole(name, value, least, highest)
+        return arguments.check_integer(name, value, least, highest)
 
     return check
 

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 from tfwd.optimizers import base
 from tfwd.optimizers import variable_types
 
@@ -49,13 +49,13 @@ class MomentsOptimizer(base.Optimizer):
         beta_1,
         beta_2,
         epsilon,
-        **policy_arguments,
+        **base_arguments,
     ):
         """Checks and keeps the constants of the moving averages."""
         beta_1 = arguments.check_decay_rate("beta_1", beta_1)
         beta_2 = arguments.check_decay_rate("beta_2", beta_2)
         epsilon = arguments.check_non_negative("epsilon", epsilon)
-        super().__init__(learning_rate, weight_decay, **policy_arguments)
+        super().__init__(learning_rate, weight_decay, **base_arguments)
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
@@ -117,7 +117,7 @@ class MomentsOptimizer(base.Optimizer):
         return ops.convert_to_tensor(kept[index])
 
     def needs_second_moment(self):
-        """Tells whether s depends on the mean of v."""
+        """Returns whether s depends on the mean of v."""
         return self.weight_decay_mode == "stable"
 
     def mean_v_hat(self, mean):

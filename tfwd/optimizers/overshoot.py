@@ -5,6 +5,8 @@ import warnings
 import keras
 from keras import ops
 
+from tfwd.optimizers import wrappers
+
 
 def message(optimizer):
     """Returns one line on the first overshoot of `optimizer`, or None."""
@@ -16,16 +18,6 @@ def message(optimizer):
         f"first at step {step}: learning rate, scale and coefficient multiply "
         "to one or more. Lower `weight_decay` or `learning_rate`."
     )
-
-
-def decaying_optimizers(optimizer):
-    """Returns the optimizers of this library within Keras' wrappers."""
-    if hasattr(optimizer, "first_overshoot_step"):
-        return [optimizer]
-    inner = getattr(optimizer, "inner_optimizer", None)
-    wrapped = [inner] if inner is not None else []
-    wrapped.extend(getattr(optimizer, "optimizers", ()))
-    return [found for o in wrapped for found in decaying_optimizers(o)]
 
 
 class OvershootWarning(keras.callbacks.Callback):
@@ -46,7 +38,7 @@ class OvershootWarning(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Warns of the optimizers that overshot and were not reported yet."""
-        for optimizer in decaying_optimizers(self.model.optimizer):
+        for optimizer in wrappers.decaying_optimizers(self.model.optimizer):
             text = message(optimizer)
             if text is not None and id(optimizer) not in self._reported:
                 self._reported.add(id(optimizer))

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 from tfwd.optimizers import moments
 from tfwd.optimizers import weight_decay as decay
 
@@ -34,7 +34,7 @@ class Padam(moments.MomentsOptimizer):
         partial: In [0, ½]. Defaults to ¼, as in the published class; the
             published scripts run ⅛ with η = 0.1, and Xie et al. 2022 do not
             state theirs.
-        **policy_arguments: See `tfwd.optimizers.base.Optimizer`.
+        **base_arguments: See `tfwd.optimizers.base.Optimizer`.
 
     Example:
     >>> optimizer = tfwd.Padam(0.01, weight_decay=5e-4)
@@ -59,7 +59,7 @@ class Padam(moments.MomentsOptimizer):
         beta_2=0.999,
         epsilon=1e-8,
         partial=0.25,
-        **policy_arguments,
+        **base_arguments,
     ):
         partial = arguments.check_interval("partial", partial, 0, 0.5)
         super().__init__(
@@ -68,7 +68,7 @@ class Padam(moments.MomentsOptimizer):
             beta_1=beta_1,
             beta_2=beta_2,
             epsilon=epsilon,
-            **policy_arguments,
+            **base_arguments,
         )
         self.partial = partial
 

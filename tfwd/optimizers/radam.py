@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 from tfwd.optimizers import moments
 from tfwd.optimizers import weight_decay as decay
 
@@ -74,7 +74,7 @@ class RAdam(moments.MomentsOptimizer):
         beta_1: β₁ in [0, 1). Defaults to 0.9.
         beta_2: β₂ in [⅔, 1), so that ρ∞ reaches 5. Defaults to 0.999.
         epsilon: ε >= 0, outside the root of the biased v. Defaults to 1e-8.
-        **policy_arguments: See `tfwd.optimizers.base.Optimizer`.
+        **base_arguments: See `tfwd.optimizers.base.Optimizer`.
 
     Example:
     >>> optimizer = tfwd.RAdam(1e-3, weight_decay=0.01)
@@ -99,7 +99,7 @@ class RAdam(moments.MomentsOptimizer):
         beta_1=0.9,
         beta_2=0.999,
         epsilon=1e-8,
-        **policy_arguments,
+        **base_arguments,
     ):
         beta_2 = arguments.check_interval(
             "beta_2", beta_2, 2 / 3, 1, open_high=True
@@ -110,7 +110,7 @@ class RAdam(moments.MomentsOptimizer):
             beta_1=beta_1,
             beta_2=beta_2,
             epsilon=epsilon,
-            **policy_arguments,
+            **base_arguments,
         )
 
     def rectification(self):

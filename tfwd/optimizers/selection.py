@@ -11,7 +11,7 @@ import dataclasses
 import math
 import re
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 from tfwd.optimizers import presets
 
 # Of Keras' method `exclude_from_weight_decay`.

@@ -1,14 +1,14 @@
 """Which variables of a model decay and move, and by which factors."""
 
 from tfwd.optimizers import decay_report
+from tfwd.optimizers import decaying
 from tfwd.optimizers import factors as factors_lib
-from tfwd.optimizers import policy
 from tfwd.optimizers import selection
 from tfwd.optimizers import summary
 from tfwd.optimizers import variable_types
 
 
-class SelectiveOptimizer(policy.WeightDecayPolicy):
+class SelectiveOptimizer(decaying.DecayingOptimizer):
     """An optimizer with factors of λ and η for each variable.
 
     Keeps them by position, so that they survive the renaming of variables when
@@ -23,7 +23,7 @@ class SelectiveOptimizer(policy.WeightDecayPolicy):
         learning_rate_multipliers=None,
         weight_decay_multipliers=None,
         exclude_from_weight_decay=(),
-        **policy_arguments,
+        **base_arguments,
     ):
         factors = factors_lib.VariableFactors(
             selection.exclusions(
@@ -36,7 +36,7 @@ class SelectiveOptimizer(policy.WeightDecayPolicy):
                 "learning_rate_multipliers", learning_rate_multipliers
             ),
         )
-        super().__init__(learning_rate, weight_decay, **policy_arguments)
+        super().__init__(learning_rate, weight_decay, **base_arguments)
         self._factors = factors
 
     @property
@@ -70,13 +70,13 @@ class SelectiveOptimizer(policy.WeightDecayPolicy):
             A list with a dict for each variable, in order:
             `variable`, its path; `shape`, a tuple of ints;
             `weight_decay_factor` and `learning_rate_factor`, floats;
-            `decay_rate`, the share of the variable that the last step's decay
-            took, a float in [0, 1]: ηₜsₜλₜ times both factors (λₜ times both in
-            mode `"independent"`); `averaging_time`, one over it, in steps:
-            after so many, 1/e of the variable is left if nothing else moves
-            it (`inf` where nothing decays). Both are None before the first
-            step and in the modes `"l2"` and `"elementwise"`, which have no
-            such number.
+            `decay_rate`, the fraction of the variable that the last step's
+            decay took, a float in [0, 1]: ηₜsₜλₜ times both factors (λₜ times
+            both in mode `"independent"`); `averaging_time`, one over it, in
+            steps: after so many, 1/e of the variable is left if nothing else
+            moves it (`inf` where nothing decays). Both are None before the
+            first step and in the modes `"l2"` and `"elementwise"`, which have
+            no such number.
 
         Raises:
             ValueError: If the optimizer is not built.

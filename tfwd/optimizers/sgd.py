@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 from tfwd.optimizers import base
 
 
@@ -37,7 +37,7 @@ class SGD(base.Optimizer):
         dampening: In [0, 1]. Defaults to 0.
         nesterov: Whether to look ahead; needs momentum and no dampening.
         folded_learning_rate: Whether the buffer holds η·g.
-        **policy_arguments: See `tfwd.optimizers.base.Optimizer`.
+        **base_arguments: See `tfwd.optimizers.base.Optimizer`.
 
     Example:
     >>> optimizer = tfwd.SGD(0.1, weight_decay=5e-4, momentum=0.9)
@@ -70,7 +70,7 @@ class SGD(base.Optimizer):
         dampening=0.0,
         nesterov=False,
         folded_learning_rate=False,
-        **policy_arguments,
+        **base_arguments,
     ):
         momentum = arguments.check_decay_rate("momentum", momentum)
         dampening = arguments.check_interval("dampening", dampening, 0, 1)
@@ -83,7 +83,7 @@ class SGD(base.Optimizer):
                 "`nesterov` needs momentum > 0 and dampening = 0. Received: "
                 f"momentum={momentum}, dampening={dampening}"
             )
-        super().__init__(learning_rate, weight_decay, **policy_arguments)
+        super().__init__(learning_rate, weight_decay, **base_arguments)
         self.momentum = momentum
         self.dampening = dampening
         self.nesterov = nesterov

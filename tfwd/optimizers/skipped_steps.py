@@ -5,8 +5,8 @@ import warnings
 import keras
 from keras import ops
 
-from tfwd.optimizers import arguments
-from tfwd.optimizers import overshoot
+from tfwd import arguments
+from tfwd.optimizers import wrappers
 
 
 class SkippedSteps(keras.callbacks.Callback):
@@ -38,12 +38,12 @@ class SkippedSteps(keras.callbacks.Callback):
         """Checks the argument."""
         super().__init__()
         if stop_after is not None:
-            arguments.check_whole("stop_after", stop_after, 1)
+            arguments.check_integer("stop_after", stop_after, 1)
         self.stop_after = stop_after
 
     def on_train_begin(self, logs=None):
         """Keeps what the model holds before the first step."""
-        self._optimizers = overshoot.decaying_optimizers(self.model.optimizer)
+        self._optimizers = wrappers.decaying_optimizers(self.model.optimizer)
         self._in_a_row = 0
         self._counts = self._count()
         self._keep()

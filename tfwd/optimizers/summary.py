@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from tfwd import text_table
 from tfwd.optimizers import selection
 
 
@@ -39,20 +40,13 @@ def text(optimizer):
             "model's moving averages are kept by `tfwd.SkippedSteps` alone"
         )
     columns = [
-        ("variable", map(selection.path_of, variables)),
-        ("shape", (str(selection.shape_of(v)) for v in variables)),
-        ("factor", (f"{f:g}" if f else "-" for f in factors)),
+        ["variable", *map(selection.path_of, variables)],
+        ["shape", *(str(selection.shape_of(v)) for v in variables)],
+        ["factor", *(f"{f:g}" if f else "-" for f in factors)],
     ]
     rates = optimizer.learning_rate_factors
     if any(rate != 1 for rate in rates):
-        columns.append(("learning rate", (f"{rate:g}" for rate in rates)))
-    return "\n".join(lines + _table(columns))
-
-
-def _table(columns):
-    columns = [[name, *cells] for name, cells in columns]
-    widths = [max(map(len, column)) for column in columns]
-    return [
-        "  " + "  ".join(map(str.ljust, row, widths)).rstrip()
-        for row in zip(*columns, strict=True)
-    ]
+        columns.append(["learning rate", *(f"{rate:g}" for rate in rates)])
+    rows = zip(*columns, strict=True)
+    lines += [f"  {line}" for line in text_table.lines(list(rows))]
+    return "\n".join(lines)

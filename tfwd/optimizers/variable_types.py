@@ -2,7 +2,7 @@
 
 import keras
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 from tfwd.optimizers import selection
 
 _WHOLE = ("int", "uint", "bool")

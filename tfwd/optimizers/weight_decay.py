@@ -28,7 +28,7 @@ def penalized_gradient(gradient, variable, coefficient):
 
 
 def decay_rate(mode, learning_rate, effective_weight_decay):
-    """Returns the share of θ that a step removes outside the gradient.
+    """Returns the fraction of θ that a step removes outside the gradient.
 
     Args:
         mode: One of `MODES`.

@@ -5,7 +5,7 @@ import collections
 import keras
 
 from tfwd.optimizers import decay_report
-from tfwd.optimizers import overshoot
+from tfwd.optimizers import wrappers
 
 
 class WeightDecayLogger(keras.callbacks.Callback):
@@ -48,7 +48,7 @@ class WeightDecayLogger(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         """Counts the steps from here."""
-        self._optimizers = overshoot.decaying_optimizers(self.model.optimizer)
+        self._optimizers = wrappers.decaying_optimizers(self.model.optimizer)
         self._steps = [
             decay_report.number(o.iterations) for o in self._optimizers
         ]

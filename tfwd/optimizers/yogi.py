@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 from tfwd.optimizers import initial_values
 from tfwd.optimizers import moments
 from tfwd.optimizers import weight_decay as decay
@@ -33,7 +33,7 @@ class Yogi(moments.MomentsOptimizer):
         epsilon: ε >= 0, outside the root of the debiased v̂. Defaults to 1e-3.
         initial_accumulator_value: v₀ >= 0. Defaults to 1e-6.
         adaptivity: p in [0, 1] of mode `"stable"`. Defaults to 0.5.
-        **policy_arguments: See `tfwd.optimizers.base.Optimizer`.
+        **base_arguments: See `tfwd.optimizers.base.Optimizer`.
 
     Example:
     >>> optimizer = tfwd.Yogi(1e-3, weight_decay=5e-4)
@@ -65,7 +65,7 @@ class Yogi(moments.MomentsOptimizer):
         epsilon=1e-3,
         initial_accumulator_value=1e-6,
         adaptivity=0.5,
-        **policy_arguments,
+        **base_arguments,
     ):
         initial_accumulator_value = arguments.check_non_negative(
             "initial_accumulator_value", initial_accumulator_value
@@ -77,7 +77,7 @@ class Yogi(moments.MomentsOptimizer):
             beta_1=beta_1,
             beta_2=beta_2,
             epsilon=epsilon,
-            **policy_arguments,
+            **base_arguments,
         )
         self.initial_accumulator_value = initial_accumulator_value
         self.adaptivity = adaptivity

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 
 
 @dataclasses.dataclass(frozen=True)

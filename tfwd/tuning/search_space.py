@@ -1,6 +1,6 @@
 """An optimizer whose class, η and λ are hyperparameters of KerasTuner."""
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 from tfwd.training.setup import optimization as optimizer_lib
 from tfwd.tuning import coordinates
 from tfwd.tuning import ranges
@@ -85,7 +85,7 @@ def optimizer(
     modes = {name: _mode(name, fixed) for name in names}
     _check_fixed(names, fixed)
     if coordinate == "timescale":
-        arguments.check_whole("steps_per_epoch", steps_per_epoch, 1)
+        arguments.check_integer("steps_per_epoch", steps_per_epoch, 1)
         _check_timescale(modes)
 
     chosen = hp.Choice("optimizer", names)

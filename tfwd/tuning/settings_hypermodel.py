@@ -6,7 +6,7 @@ import pathlib
 import keras
 import keras_tuner
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 from tfwd.training.config import flagfile
 from tfwd.training.config import settings as settings_lib
 from tfwd.training.distributed import strategy as strategy_lib

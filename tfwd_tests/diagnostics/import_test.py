@@ -11,10 +11,11 @@ def test_room_needs_neither_tensorflow_on_jax_nor_pictures():
         "sys.modules['tensorflow'] = None\n"
         "import tfwd\n"
         "assert 'tfwd.diagnostics' not in sys.modules\n"
-        "assert {'decay_scope', 'diagnostics'} <= set(dir(tfwd))\n"
+        "assert {'decay_exclusions', 'diagnostics'} <= set(dir(tfwd))\n"
         "module = tfwd.diagnostics\n"
         "assert [n for n in module.__all__ if not hasattr(module, n)] == []\n"
-        "assert tfwd.decay_scope is module.decay_scope.patterns\n"
+        "assert dir(module) == sorted(module.__all__)\n"
+        "assert tfwd.decay_exclusions is module.decay_scope.patterns\n"
         "assert 'tfwd.diagnostics.mechanism_plots' not in sys.modules\n"
     )
     result = subprocess.run(

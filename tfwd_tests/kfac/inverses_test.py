@@ -1,6 +1,5 @@
 """Units of inversion, and inversions that succeed, are repeated, or fail."""
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -251,20 +250,3 @@ def test_a_factor_far_from_positive_fails_for_good():
     f = factor_of([2.0, 0.5, -1.0])
     _, *failures = inverted((f,), 0, "factored")
     assert failures == [True, True]
-
-
-@pytest.mark.parametrize(
-    ("tensors", "expected"),
-    [
-        ([[1.0, -2.0], [[3.0]]], True),
-        ([[1.0, np.nan], [[3.0]]], False),
-        ([[1.0, 2.0], [[-np.inf]]], False),
-        ([[np.inf, -np.inf]], False),
-        ([[3e38, -3e38, 3e38]], True),
-    ],
-)
-def test_all_finite_sees_every_element(tensors, expected):
-    tensors = [ops.convert_to_tensor(t, dtype="float32") for t in tensors]
-    result = inverses_lib.all_finite(tensors)
-    assert keras.backend.standardize_dtype(result.dtype) == "bool"
-    assert bool(result) == expected

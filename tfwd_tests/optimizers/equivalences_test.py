@@ -6,10 +6,12 @@ import pytest
 from keras import ops
 
 import tfwd
-from tfwd.optimizers import scaling
-from tfwd.optimizers import schedules
+from tfwd import scaling
+from tfwd import schedules
 from tfwd_tests.optimizers import harness
 from tfwd_tests.optimizers import reference
+
+CosineDecay = keras.optimizers.schedules.CosineDecay
 
 STEPS = 50
 WEIGHT_DECAY = 0.02
@@ -130,10 +132,10 @@ def test_independent_decay_on_a_schedule_is_loshchilov_and_hutter_s(algorithm):
         "adam": (tfwd.Adam, {}),
     }[algorithm]
     optimizer = cls(
-        schedules.cosine(alpha, STEPS),
+        CosineDecay(alpha, STEPS),
         weight_decay=lam,
         weight_decay_mode="independent",
-        weight_decay_schedule=schedules.cosine(1.0, STEPS),
+        weight_decay_schedule=CosineDecay(1.0, STEPS),
         **constants,
     )
     assert harness.relative_error(steps_of(optimizer), truth) <= 2e-6

@@ -96,7 +96,7 @@ def test_saved_loaded_and_continued_equals_uninterrupted(case, tmp_path):
         keras.optimizers.schedules.CosineDecay(row.learning_rate, 20),
         weight_decay=0.02,
         weight_decay_mode=mode,
-        weight_decay_schedule=tfwd.schedules.cosine(1.0, 20),
+        weight_decay_schedule=keras.optimizers.schedules.CosineDecay(1.0, 20),
         weight_decay_multipliers={"first/": 0.5},
         exclude_from_weight_decay=EXCLUDED,
         **row.constants,

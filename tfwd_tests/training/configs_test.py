@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from tfwd import models
-from tfwd.optimizers import scaling
+from tfwd import scaling
 from tfwd.training.config import flagfile
 from tfwd.training.config import settings as settings_lib
 from tfwd.training.setup import optimization as optimizer_lib

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 from tfwd.training.config import rules
 from tfwd.training.config import usage
 
@@ -72,7 +72,7 @@ def test_errors_of_other_classes_pass(error):
 
 def test_library_keeps_its_value_error_and_flags_have_their_own():
     with pytest.raises(ValueError) as caught:
-        arguments.check_whole("every", 0, 1)
+        arguments.check_integer("every", 0, 1)
     assert type(caught.value) is ValueError
     with pytest.raises(usage.UsageError, match="`--a` must be b"):
         rules.refuse("a", "must be b", "c")

@@ -17,11 +17,11 @@ of the model; a state that a model returns is an output.
 
 import keras
 
+from tfwd import arguments
 from tfwd import types
 from tfwd.diagnostics.scale_invariance import graph as graph_lib
 from tfwd.diagnostics.scale_invariance import kernels
 from tfwd.diagnostics.scale_invariance import weight_layers
-from tfwd.optimizers import arguments
 from tfwd.optimizers import selection
 
 SCOPES = ("all", "normalized", "final", "none")

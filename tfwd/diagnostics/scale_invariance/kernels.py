@@ -14,11 +14,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfwd import arguments
 from tfwd import types
 from tfwd.diagnostics.scale_invariance import graph as graph_lib
 from tfwd.diagnostics.scale_invariance import propagation
 from tfwd.diagnostics.scale_invariance import weight_layers
-from tfwd.optimizers import arguments
 
 _FACTOR = 2.0
 

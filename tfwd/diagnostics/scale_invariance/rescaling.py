@@ -21,11 +21,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfwd import arguments
 from tfwd.diagnostics.backend import copies
 from tfwd.diagnostics.scale_invariance import kernels
 from tfwd.diagnostics.scale_invariance import propagation
 from tfwd.diagnostics.scale_invariance import weight_layers
-from tfwd.optimizers import arguments
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

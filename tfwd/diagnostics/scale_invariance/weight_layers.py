@@ -6,9 +6,9 @@ import typing
 
 import keras
 
+from tfwd import arguments
 from tfwd.diagnostics.scale_invariance import graph as graph_lib
 from tfwd.kfac import capture
-from tfwd.optimizers import arguments
 
 _KERNELS = (
     *("kernel", "depthwise_kernel", "pointwise_kernel"),

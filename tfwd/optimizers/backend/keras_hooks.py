@@ -5,7 +5,7 @@ and calls `update_step` variable by variable. This library needs all gradients
 at once, because a stable weight decay depends on every variable's statistics
 before the first variable moves, and it decays by itself. It looks at them
 before all that, because clipping can turn an infinity into a bound, and leaves
-out the whole of a step that is not possible. Every private name of Keras that
+out the whole of a step that is not finite. Every private name of Keras that
 all backends share is used in this file and nowhere else; those of the
 TensorFlow backend are in `tensorflow_replicas`, of JAX in `jax_arrays`.
 """
@@ -13,7 +13,7 @@ TensorFlow backend are in `tensorflow_replicas`, of JAX in `jax_arrays`.
 import keras
 from keras import ops
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 from tfwd.optimizers import gradient_shapes
 from tfwd.optimizers import variable_types
 from tfwd.optimizers.backend import conditional
@@ -40,7 +40,7 @@ class HookedOptimizer(_BackendOptimizer):
     """A Keras optimizer that updates all variables in one call, or none."""
 
     def count_skipped(self, skipped):
-        """Adds one if a step was skipped; for the policy to fill in.
+        """Adds one if a step was skipped; for `decaying.DecayingOptimizer`.
 
         Args:
             skipped: A boolean scalar.
@@ -48,7 +48,7 @@ class HookedOptimizer(_BackendOptimizer):
         raise NotImplementedError
 
     def warn_of_events(self):
-        """Warns of what went wrong in the steps so far; for the policy."""
+        """Warns of what went wrong in the steps so far; filled in likewise."""
         raise NotImplementedError
 
     def update(self, indices, variables, gradients, learning_rate):
@@ -145,7 +145,7 @@ class HookedOptimizer(_BackendOptimizer):
         return self.learning_rate
 
     def is_overwritten(self, variable):
-        """Tells whether Keras assigns the gradient itself (float8 scales)."""
+        """Returns whether Keras assigns the gradient itself (float8 scales)."""
         return self._overwrite_variable_with_gradient(variable)
 
 

@@ -3,15 +3,15 @@
 import itertools
 import time
 
-import keras
 import numpy as np
 
+from tfwd.diagnostics import learning_rates
 from tfwd.training.config import columns
 
 
 def weight_norm(variables):
     """The 2-norm of all variables together, √Σ‖θ‖², in float64."""
-    return float(np.sqrt(sum(map(_squared_norm, variables))))
+    return float(np.sqrt(sum(map(learning_rates.squared_norm, variables))))
 
 
 def penalty(variables, coefficients):
@@ -25,15 +25,10 @@ def penalty(variables, coefficients):
         A float.
     """
     return 0.5 * sum(
-        coefficient * _squared_norm(variable)
+        coefficient * learning_rates.squared_norm(variable)
         for variable, coefficient in zip(variables, coefficients, strict=True)
         if coefficient
     )
-
-
-def _squared_norm(variable):
-    values = keras.ops.convert_to_numpy(variable).astype(np.float64)
-    return float(np.sum(values * values))
 
 
 def input_speed(batches, seconds=0.3):

@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
-from tfwd.kfac import fitting
 from tfwd.models import dropout
+from tfwd.optimizers import wrappers
 from tfwd.training.loop import activations
 
 
@@ -61,7 +61,7 @@ def _tensors(step, batch, replica):
 
 def _penalized(optimizer, variables, gradients):
     """Yields the sums of g + λθ, at which a step in mode "l2" looks."""
-    optimizer = fitting.unwrapped(optimizer)
+    optimizer = wrappers.unwrapped(optimizer)
     if optimizer.weight_decay_mode != "l2":
         return
     coefficient = optimizer.scheduled_weight_decay(

@@ -9,7 +9,7 @@ is the memory of an accelerator.
 import math
 import os
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 from tfwd.training.config import effects
 from tfwd.training.config import rules
 from tfwd.training.loop import activations

@@ -8,9 +8,9 @@ import keras
 
 from tfwd import kfac
 from tfwd import optimizers
+from tfwd import scaling
+from tfwd import schedules
 from tfwd.optimizers import adai
-from tfwd.optimizers import scaling
-from tfwd.optimizers import schedules
 from tfwd.optimizers import sgd
 from tfwd.training.config import rules
 from tfwd.training.setup import limits
@@ -272,10 +272,10 @@ def _schedule(settings, name, value, steps_per_epoch):
             factor=settings.decay_factor,
         )
     if name == "cosine":
-        return schedules.cosine(
+        return keras.optimizers.schedules.CosineDecay(
             value,
             settings.epochs * steps_per_epoch,
-            final_fraction=settings.final_fraction,
+            alpha=settings.final_fraction,
         )
     if name == "cosine_restarts":
         period = round(settings.restart_epochs * steps_per_epoch)
@@ -285,10 +285,10 @@ def _schedule(settings, name, value, steps_per_epoch):
                 f"must be at least one step of {steps_per_epoch} in an epoch",
                 settings.restart_epochs,
             )
-        return schedules.cosine_restarts(
+        return keras.optimizers.schedules.CosineDecayRestarts(
             value,
             period,
-            period_multiplier=settings.restart_multiplier,
+            t_mul=settings.restart_multiplier,
         )
     return value
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 from tfwd.tuning.maps import optimum
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +54,11 @@ def interval(grid, measure, *, resamples=1000, confidence=0.95, seed=0):
         Efron & Tibshirani 1993, "An introduction to the bootstrap", section
         13.3.
     """
-    resamples = arguments.check_whole("resamples", resamples, 1)
+    resamples = arguments.check_integer("resamples", resamples, 1)
     confidence = arguments.check_interval(
         "confidence", confidence, 0, 1, open_low=True, open_high=True
     )
-    seed = arguments.check_whole("seed", seed, 0)
+    seed = arguments.check_integer("seed", seed, 0)
     if grid.counts.max() < 2:
         return None
     generator = np.random.default_rng(seed)

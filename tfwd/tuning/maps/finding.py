@@ -16,7 +16,8 @@ regret of a default), `valley` (the slope), `basin` (the area) and `bootstrap`
 import dataclasses
 import functools
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
+from tfwd import text_table
 from tfwd.tuning.maps import basin as basin_lib
 from tfwd.tuning.maps import bootstrap
 from tfwd.tuning.maps import optimum
@@ -100,13 +101,7 @@ def as_text(found):
         (each.name, _number(each.value), _ends(each.interval), each.remark)
         for each in found
     ]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join(
-            text.ljust(width) for text, width in zip(line, widths, strict=True)
-        ).rstrip()
-        for line in cells
-    )
+    return "\n".join(text_table.lines(cells))
 
 
 def _of_best(grid):

@@ -10,7 +10,7 @@ import numbers
 
 import numpy as np
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 from tfwd.tuning.engine import outcome
 from tfwd.tuning.output import trials as trials_lib
 

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ import dataclasses
 
 import numpy as np
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 from tfwd.tuning.maps import optimum
 
 

@@ -151,7 +151,7 @@ def _operand(name, text):
     return text
 
 
-# Not `optimizers.arguments`, which needs Keras: links are read beside flags.
+# Not `tfwd.arguments`, which needs Keras: links are read beside flags.
 def _positive(name, number, at_most=math.inf):
     """Returns a number of (0, at_most] that float32 holds."""
     is_inside = 0 < number <= at_most and rules.fits_float32(number)

@@ -1,4 +1,4 @@
-"""The policy: in which mode weights decay, and how much, step by step."""
+"""In which mode weights decay, and how much, step by step."""
 
 import warnings
 
@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 from tfwd.optimizers import initial_values
 from tfwd.optimizers import keras_arguments as keras_checks
 from tfwd.optimizers.backend import keras_hooks
@@ -35,7 +35,7 @@ def scalar_dtype():
     return "float64" if keras.config.floatx() == "float64" else "float32"
 
 
-class WeightDecayPolicy(keras_hooks.HookedOptimizer):
+class DecayingOptimizer(keras_hooks.HookedOptimizer):
     """A Keras optimizer that knows its weight decay, and saves what it knows.
 
     Holds the coefficient as a variable, so that it can be changed between
@@ -176,7 +176,7 @@ class WeightDecayPolicy(keras_hooks.HookedOptimizer):
 
     @property
     def skipped_steps(self):
-        """How many steps were skipped because they were not possible.
+        """How many steps were skipped because they were not finite.
 
         An integer variable, also written by compiled steps. With accumulation
         a step is one of the accumulated gradient.

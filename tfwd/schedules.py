@@ -5,12 +5,13 @@ Each is a Keras `LearningRateSchedule`: a function of the step t, counted from
 """
 
 import math
+import warnings
 
 import keras
 import numpy as np
 from keras import ops
 
-from tfwd.optimizers import arguments
+from tfwd import arguments
 
 _LearningRateSchedule = keras.optimizers.schedules.LearningRateSchedule
 
@@ -42,59 +43,6 @@ def step_decay(initial_value, steps_per_epoch, epochs, factor=0.1):
     )
 
 
-def cosine(initial_value, total_steps, final_fraction=0.0):
-    """Returns v₀ * (f + (1 - f) * (1 + cos(π t / T)) / 2), then f.
-
-    Args:
-        initial_value: v₀, at least 0.
-        total_steps: T, a positive integer; from step T on the value stays at
-            f * v₀.
-        final_fraction: f, in [0, 1].
-
-    Raises:
-        ValueError: For a value outside the ranges above.
-
-    References:
-        Loshchilov & Hutter 2017, SGDR (https://arxiv.org/abs/1608.03983),
-        Eq. 5.
-    """
-    return keras.optimizers.schedules.CosineDecay(
-        arguments.check_non_negative("initial_value", initial_value),
-        _count("total_steps", total_steps),
-        alpha=arguments.check_interval("final_fraction", final_fraction, 0, 1),
-    )
-
-
-def cosine_restarts(initial_value, first_period_steps, period_multiplier=2.0):
-    """Returns v₀ * (1 + cos(π t_cur / Tᵢ)) / 2 with warm restarts.
-
-    T₀ is `first_period_steps`, Tᵢ₊₁ = period_multiplier * Tᵢ, and t_cur
-    counts the steps since the last restart, so that a period opens with
-    v₀. Periods of 14, 28, 56 and 112 epochs make the 210 epochs of Xie
-    et al. 2022, Fig. 17 and 18.
-
-    Args:
-        initial_value: v₀, at least 0.
-        first_period_steps: T₀, a positive integer.
-        period_multiplier: Growth of the period at each restart, at least 1.
-
-    Raises:
-        ValueError: For a value outside the ranges above.
-
-    References:
-        Loshchilov & Hutter 2017, SGDR (https://arxiv.org/abs/1608.03983),
-        Eq. 5 and Section 3 (T₀, T_mult).
-    """
-    return keras.optimizers.schedules.CosineDecayRestarts(
-        arguments.check_non_negative("initial_value", initial_value),
-        _count("first_period_steps", first_period_steps),
-        t_mul=arguments.check_interval(
-            "period_multiplier", period_multiplier, 1, math.inf
-        ),
-        m_mul=1.0,
-    )
-
-
 @keras.saving.register_keras_serializable("tfwd")
 class Warmup(_LearningRateSchedule):
     """Raises a schedule linearly over its first steps.
@@ -119,7 +67,8 @@ class Warmup(_LearningRateSchedule):
 
     Example:
         ```python
-        rate = Warmup(cosine(0.1, total_steps=10_000), steps=500)
+        cosine = keras.optimizers.schedules.CosineDecay(0.1, 10_000)
+        rate = tfwd.schedules.Warmup(cosine, steps=500)
         model.compile(tfwd.SGDS(rate, weight_decay=5e-4), "mse")
         ```
 
@@ -162,8 +111,42 @@ class Warmup(_LearningRateSchedule):
         return cls(**{**config, "schedule": schedule})
 
 
+def cosine(initial_value, total_steps, final_fraction=0.0):
+    """Deprecated: use `keras.optimizers.schedules.CosineDecay`."""
+    _warn("cosine", "CosineDecay(initial_value, total_steps, alpha=...)")
+    return keras.optimizers.schedules.CosineDecay(
+        arguments.check_non_negative("initial_value", initial_value),
+        _count("total_steps", total_steps),
+        alpha=arguments.check_interval("final_fraction", final_fraction, 0, 1),
+    )
+
+
+def cosine_restarts(initial_value, first_period_steps, period_multiplier=2.0):
+    """Deprecated: use `keras.optimizers.schedules.CosineDecayRestarts`."""
+    _warn(
+        "cosine_restarts",
+        "CosineDecayRestarts(initial_value, first_period_steps, t_mul=...)",
+    )
+    return keras.optimizers.schedules.CosineDecayRestarts(
+        arguments.check_non_negative("initial_value", initial_value),
+        _count("first_period_steps", first_period_steps),
+        t_mul=arguments.check_interval(
+            "period_multiplier", period_multiplier, 1, math.inf
+        ),
+    )
+
+
+def _warn(old, new):
+    warnings.warn(
+        f"`tfwd.schedules.{old}` goes with the next version; use "
+        f"`keras.optimizers.schedules.{new}`.",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+
+
 def _count(name, value, least=1):
-    return arguments.check_whole(name, value, least, arguments.LARGEST_STEP)
+    return arguments.check_integer(name, value, least, arguments.LARGEST_STEP)
 
 
 def _epochs(epochs, steps_per_epoch):
@@ -177,7 +160,7 @@ def _epochs(epochs, steps_per_epoch):
         ) from None
     highest = arguments.LARGEST_STEP // steps_per_epoch
     epochs = [
-        arguments.check_whole("epochs", epoch, 1, highest) for epoch in epochs
+        arguments.check_integer("epochs", epoch, 1, highest) for epoch in epochs
     ]
     if not epochs or sorted(set(epochs)) != epochs:
         raise ValueError(

@@ -90,7 +90,7 @@ def check_decay_rate(name, value):
     return check_interval(name, value, 0, 1, open_high=True)
 
 
-def check_whole(name, value, low, high=2**63 - 1):
+def check_integer(name, value, low, high=2**63 - 1):
     """Returns an integer as Python's.
 
     Raises:
@@ -98,9 +98,9 @@ def check_whole(name, value, low, high=2**63 - 1):
             `low` and at most `high`.
     """
     number = _scalar(value)
-    is_whole = isinstance(number, numbers.Integral) and low <= number
-    if not is_whole or number > high:
-        bound = "" if not is_whole else f" and <= {high}"
+    is_integer = isinstance(number, numbers.Integral) and low <= number
+    if not is_integer or number > high:
+        bound = "" if not is_integer else f" and <= {high}"
         raise ValueError(
             f"`{name}` must be an integer >= {low}{bound}. "
             f"Received: {name}={shown(value)}"
@@ -207,7 +207,7 @@ def check_model(name, value):
 
 
 def is_schedule(value):
-    """Tells whether a value is a Keras schedule."""
+    """Returns whether a value is a Keras schedule."""
     return isinstance(value, keras.optimizers.schedules.LearningRateSchedule)
 
 
@@ -221,7 +221,7 @@ def shown(value, form=str):
 
 
 def _takes_nothing(value):
-    """Tells whether a value is a function that is called without arguments."""
+    """Returns whether a value can be called without arguments."""
     if not callable(value) or isinstance(value, type):
         return False
     try:

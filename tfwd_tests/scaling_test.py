@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tfwd.optimizers import scaling
+from tfwd import scaling
 
 
 def test_rule_1_multiplies_the_rate_by_the_ratio_of_batches():
