@@ -10,7 +10,6 @@ import numpy as np
 
 from tfwd import arguments
 from tfwd import types
-from tfwd.optimizers import arguments
 
 
 def weight_norm(kernel: types.ArrayLike) -> float:
