@@ -10,10 +10,10 @@ from tfwd.diagnostics import convergence
 from tfwd.diagnostics import mechanisms
 from tfwd.diagnostics import scale_invariance
 from tfwd.diagnostics import table
-from tfwd.diagnostics.damping_ratio import damping_ratio
-from tfwd.diagnostics.damping_ratio import effective_damping
 from tfwd.diagnostics.decay_switch import DecayScopeSwitch
 from tfwd.diagnostics.estimates import Mean
+from tfwd.diagnostics.layer_damping import damping_ratio
+from tfwd.diagnostics.layer_damping import effective_damping
 from tfwd.diagnostics.learning_rates import effective_learning_rate
 from tfwd.diagnostics.learning_rates import expected_steps
 from tfwd.diagnostics.learning_rates import intrinsic_learning_rate

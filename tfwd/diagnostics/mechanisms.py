@@ -24,13 +24,13 @@ from keras import ops
 
 from tfwd import arguments
 from tfwd import types
-from tfwd.diagnostics import damping_ratio
 from tfwd.diagnostics import estimates
 from tfwd.diagnostics import finiteness
 from tfwd.diagnostics import fisher
 from tfwd.diagnostics import gauss_newton
 from tfwd.diagnostics import jacobian
 from tfwd.diagnostics import kronecker_factors
+from tfwd.diagnostics import layer_damping
 from tfwd.diagnostics import learning_rates
 from tfwd.diagnostics import optimizer_rates
 from tfwd.diagnostics import outputs
@@ -280,13 +280,13 @@ class Mechanisms:
                     )
                 )
         if "damping" in self._names and rates.damping is not None:
-            values["effective_damping"] = damping_ratio.effective_damping(
+            values["effective_damping"] = layer_damping.effective_damping(
                 rates.damping, kernel
             )
             trace = values.get(f"{rates.curvature}_trace")
             # Of a model that has diverged there is no ratio.
             if trace is not None and math.isfinite(trace):
-                values["damping_ratio"] = damping_ratio.damping_ratio(
+                values["damping_ratio"] = layer_damping.damping_ratio(
                     rates.damping,
                     kernel,
                     rates.curvature_scale * trace,

@@ -11,7 +11,7 @@ under a damping of λ‖θ‖². (Gradients of the printed equations are those a
 import numpy as np
 import pytest
 
-from tfwd.diagnostics import damping_ratio as damping_lib
+from tfwd.diagnostics import layer_damping as damping_lib
 from tfwd_tests.diagnostics import invariant
 from tfwd_tests.kfac import models
 from tfwd_tests.kfac import reference
