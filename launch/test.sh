@@ -104,9 +104,16 @@ run_tests() {
   KERAS_BACKEND=$backend "$python" -m pytest \
     "${parallel[@]}" "${options[@]}" "${paths[@]}" \
     2> >(grep -v -e '^I0000 ' -e 'before absl::InitializeLog' >&2) || code=$?
-  if ((code == 0)); then ran=1; fi
-  # 5: nothing collected, which a selection by the caller may cause.
-  ((code == 0 || (code == 5 && selects))) || exit "$code"
+  # 5: nothing collected. Is nothing of the selection this backend's?
+  if ((code == 5 && selects)); then
+    code=0
+    KERAS_BACKEND=$backend "$python" -m pytest --collect-only --full -qq \
+      "${options[@]}" "${paths[@]}" >/dev/null 2>&1 || code=$?
+    ((code != 5)) || return 0
+    fail "all tests that are selected need --full on $backend. Received: $*"
+  fi
+  ((code == 0)) || exit "$code"
+  ran=1
 }
 
 # Compiling for JAX takes as long again as all of TensorFlow's tests.
@@ -142,5 +149,4 @@ run_tests jax "${jax[@]}" "${search[@]}"
 if "$python" -c 'import torch' 2>/dev/null; then
   run_tests torch "${torch[@]}"
 fi
-((ran)) || fail "the arguments must select a test of some backend; those marked \
-\`full\` need --full. Received: $*"
+((ran)) || fail "the arguments must select a test of some backend. Received: $*"

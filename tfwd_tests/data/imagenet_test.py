@@ -117,7 +117,6 @@ def test_a_later_start_continues_as_if_never_interrupted(folder):
                 feeding.assert_equal(part, expected_part)
 
 
-@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("batch_size", "shards"),
     [

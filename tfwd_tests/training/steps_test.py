@@ -102,7 +102,6 @@ def whole(tmp_path_factory):
 RESUMED = ["--log_every=2", "--steps_per_loop=3", "--checkpoint_every=3"]
 
 
-@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     ("owner", "name", "count"),
     [
