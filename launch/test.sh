@@ -8,7 +8,7 @@ usage: launch/test.sh [--full | --rest] [PYTEST OPTIONS] [PATH[::TEST] ...]
        launch/test.sh [--backend=NAME] [--keras=VERSION] [--numpy=VERSION] ...
        launch/test.sh --versions ...
 
-Runs ruff, then pytest on the TensorFlow backend, then the core of optimizers,
+Runs ruff and mypy, then pytest on the TensorFlow backend, then the core of optimizers,
 K-FAC, diagnostics and models again on JAX and, where it is installed, the
 optimizers and models on torch. Options such as `-x` or `-k stable` go to every
 pytest run; of the files, folders or tests that are named each backend runs its
@@ -141,8 +141,9 @@ if [[ $versions ]]; then
   exit
 fi
 
-"$python" -m ruff check tfwd tfwd_tests
-"$python" -m ruff format --check tfwd tfwd_tests
+"$python" -m ruff check launch tfwd tfwd_tests
+"$python" -m ruff format --check launch tfwd tfwd_tests
+"$python" -m mypy
 run_tests tensorflow tfwd_tests
 if [[ " $* " == *" --rest "* ]]; then exit; fi
 run_tests jax "${jax[@]}" "${search[@]}"

@@ -8,8 +8,8 @@ import pytest
 from tfwd_tests import launching
 
 # In place of pytest it leaves with the code that CODES has for the backend,
-# 5 being that of pytest where nothing is collected; where it only collects, with
-# that of WITH_FULL. torch is not installed.
+# 5 being that of pytest where nothing is collected, and where it only collects,
+# with that of WITH_FULL. torch is not installed.
 PYTHON = f"""#!{sys.executable} -IS
 import json, os, pathlib, sys
 

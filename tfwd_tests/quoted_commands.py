@@ -10,8 +10,8 @@ given with one blank between words, without comments, as `python` or
 import ast
 import re
 
-_MENTION = re.compile(r"-m\s+tfwd|\blaunch/\w+\.(?:sh|sbatch)\b")
-_COMMAND = re.compile(r"(?:\./)?launch/\w+\.(?:sh|sbatch)(?: --.*)?")
+_MENTION = re.compile(r"-m\s+tfwd|\blaunch/\w+\.(?:sh|sbatch|py)\b")
+_COMMAND = re.compile(r"(?:\./)?launch/\w+\.(?:sh|sbatch|py)(?: --.*)?")
 _STRAY = re.compile(rf".*(?:{_MENTION.pattern}).*")
 _QUOTES = (
     re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE),

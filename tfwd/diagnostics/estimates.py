@@ -22,7 +22,8 @@ class Mean(typing.NamedTuple):
 
     value: float
     standard_error: float
-    count: int
+    # Also the name of a method that tuples have.
+    count: int  # type: ignore[assignment]
 
 
 def sums(values, weights):

@@ -2,6 +2,7 @@
 
 import collections.abc
 import dataclasses
+import typing
 
 import keras
 
@@ -142,7 +143,7 @@ def build(
         arguments.check_image(
             name, input_shape, family.smallest, family.flattens
         )
-    options = {}
+    options: dict[str, typing.Any] = {}
     if family.least_layers is not None:
         if hidden_layers is not None:
             least = family.least_layers

@@ -3,8 +3,12 @@
 `current` is the diagnostics' own module, `kfac` that of `tfwd.kfac`.
 """
 
+import typing
+
 import keras
 
+current: typing.Any
+kfac: typing.Any
 if keras.backend.backend() == "tensorflow":
     from tfwd.diagnostics.backend import tensorflow_derivatives as current
     from tfwd.kfac import tensorflow_backend as kfac
