@@ -1,4 +1,7 @@
-"""The binary that measures a trained model, from flags to table and file."""
+"""The binary that measures a trained model, from flags to table and file.
+
+Covers `diagnosis` and `trained`.
+"""
 
 import pathlib
 import shutil

@@ -1,4 +1,7 @@
-"""ImageNet's records come in one reproducible order and are cropped right."""
+"""ImageNet's records come in one reproducible order and are cropped right.
+
+Covers `jpeg`.
+"""
 
 import io
 import json

@@ -1,4 +1,7 @@
-"""Files that a user has become the data sets that TensorFlow Datasets makes."""
+"""Files that a user has become the data sets that TensorFlow Datasets makes.
+
+Covers `preparation`.
+"""
 
 import gzip
 import hashlib

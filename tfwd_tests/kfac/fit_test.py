@@ -1,4 +1,7 @@
-"""K-FAC in `compile` and `fit`, with what Keras offers around them."""
+"""K-FAC in `compile` and `fit`, with what Keras offers around them.
+
+Covers `jax_fit` and `tensorflow_fit`.
+"""
 
 import keras
 import numpy as np

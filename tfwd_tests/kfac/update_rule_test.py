@@ -1,4 +1,7 @@
-"""Thirty steps of KFAC against numpy, written from the papers."""
+"""Thirty steps of KFAC against numpy, written from the papers.
+
+Covers `optimizer`.
+"""
 
 import contextlib
 

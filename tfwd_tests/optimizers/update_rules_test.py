@@ -1,4 +1,8 @@
-"""Every optimizer in every mode against numpy, written from the papers."""
+"""Every optimizer in every mode against numpy, written from the papers.
+
+Covers `base`, `sgd`, `adam`, `amsgrad`, `adai`, `adabound`, `padam`, `radam`,
+`yogi`, `initial_values` and `moments`.
+"""
 
 import keras
 import numpy as np

@@ -1,6 +1,8 @@
 """Settings: every rule is stated with the flag's name and the value.
 
 How the binary refuses is in bad_input_test.py, for one rule of each kind.
+
+Covers `rules`.
 """
 
 import pytest

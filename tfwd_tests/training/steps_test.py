@@ -1,4 +1,7 @@
-"""steps.csv: what its rows are, and that nothing that ends a run shows."""
+"""steps.csv: what its rows are, and that nothing that ends a run shows.
+
+Covers `step_rows`.
+"""
 
 import csv
 import math
