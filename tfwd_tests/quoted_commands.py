@@ -33,6 +33,7 @@ def everywhere(root):
     commands, strays = {}, []
     for pattern, find in (
         ("README.md", in_text),
+        ("CONTRIBUTING.md", in_text),
         ("configs/**/*.flags", in_config),
         ("tfwd/**/*.py", in_python),
         ("tfwd_tests/benchmarks/*.py", in_python),

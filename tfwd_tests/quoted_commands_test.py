@@ -1,4 +1,4 @@
-"""Every command that README, configs and docstrings quote runs.
+"""Every command that README, CONTRIBUTING, configs and docstrings quote runs.
 
 As it is quoted, with what `QUICK` adds to make it small and with files of this
 test in place of a reader's, in this process, which has TensorFlow already. A
@@ -117,6 +117,7 @@ QUICK = {
     "launch/test.sh --full": SUITE,
     "launch/test.sh --rest": SUITE,
     "launch/test.sh -k stable": SUITE,
+    "launch/test.sh tfwd_tests/hashing_test.py": SUITE,
     "launch/test.sh --keras=3.12": VERSIONS,
     "launch/test.sh --versions": VERSIONS,
     "python -m tfwd.train --help": (),

@@ -1,6 +1,6 @@
 """The measures on data in every form, and that nothing of a model changes.
 
-Covers `metrics` and `copies`.
+Covers `metrics`.
 """
 
 import keras

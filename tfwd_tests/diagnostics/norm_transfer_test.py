@@ -1,6 +1,6 @@
 """Rescaled weights: unchanged predictions, references, moments, refusals.
 
-Covers `moment_scaling` and `rescaling`.
+Covers `moment_scaling`, `rescaling` and `copies`.
 """
 
 import csv
