@@ -8,7 +8,7 @@ usage: launch/test.sh [--full | --rest] [PYTEST OPTIONS] [PATH[::TEST] ...]
        launch/test.sh [--backend=NAME] [--keras=VERSION] [--numpy=VERSION] ...
        launch/test.sh --versions ...
 
-Runs ruff, then pytest on the TensorFlow backend, then the core of optimizers,
+Runs ruff and mypy, then pytest on the TensorFlow backend, then the core of optimizers,
 K-FAC, diagnostics and models again on JAX and, where it is installed, the
 optimizers and models on torch. Options such as `-x` or `-k stable` go to every
 pytest run; of the files, folders or tests that are named each backend runs its
@@ -104,9 +104,16 @@ run_tests() {
   KERAS_BACKEND=$backend "$python" -m pytest \
     "${parallel[@]}" "${options[@]}" "${paths[@]}" \
     2> >(grep -v -e '^I0000 ' -e 'before absl::InitializeLog' >&2) || code=$?
-  if ((code == 0)); then ran=1; fi
-  # 5: nothing collected, which a selection by the caller may cause.
-  ((code == 0 || (code == 5 && selects))) || exit "$code"
+  # 5: nothing collected. Is nothing of the selection this backend's?
+  if ((code == 5 && selects)); then
+    code=0
+    KERAS_BACKEND=$backend "$python" -m pytest --collect-only --full -qq \
+      "${options[@]}" "${paths[@]}" >/dev/null 2>&1 || code=$?
+    ((code != 5)) || return 0
+    fail "all tests that are selected need --full on $backend. Received: $*"
+  fi
+  ((code == 0)) || exit "$code"
+  ran=1
 }
 
 # Compiling for JAX takes as long again as all of TensorFlow's tests.
@@ -134,13 +141,13 @@ if [[ $versions ]]; then
   exit
 fi
 
-"$python" -m ruff check tfwd tfwd_tests
-"$python" -m ruff format --check tfwd tfwd_tests
+"$python" -m ruff check launch tfwd tfwd_tests
+"$python" -m ruff format --check launch tfwd tfwd_tests
+"$python" -m mypy
 run_tests tensorflow tfwd_tests
 if [[ " $* " == *" --rest "* ]]; then exit; fi
 run_tests jax "${jax[@]}" "${search[@]}"
 if "$python" -c 'import torch' 2>/dev/null; then
   run_tests torch "${torch[@]}"
 fi
-((ran)) || fail "the arguments must select a test of some backend; those marked \
-\`full\` need --full. Received: $*"
+((ran)) || fail "the arguments must select a test of some backend. Received: $*"

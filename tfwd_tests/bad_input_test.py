@@ -1,4 +1,8 @@
-"""Bad input: one line, exit code 2, and not one byte written."""
+"""Bad input: one line, exit code 2, and not one byte written.
+
+Of the rules of the flags, which training/settings_test.py has all, one of each
+kind; and what only the data, the model, the devices or the folder show.
+"""
 
 import json
 import os
@@ -78,27 +82,26 @@ def named(value):
         (["--no_such_flag"], ["no_such_flag"]),
         (["train"], ["Received: train"]),
         (["--epochs=many"], ["--epochs", "many"]),
-        (["--epochs="], ["--epochs="]),
-        (["--batch_size=1e3"], ["--batch_size", "1e3"]),
         (["--epochs=0"], ["--epochs", "at least 1", "0"]),
-        (["--epochs=9999999999"], ["--epochs", "below 4294967296"]),
-        (["--seed=-1"], ["--seed", "at least 0", "-1"]),
         (["--flagfile=none"], ["flagfile", "none"]),
-        (["--flagfile="], ["--flagfile", "must name a file"]),
-        (["--mode=test"], ["--mode", "train, eval", "test"]),
+        (["--optimizer=adamx"], ["--optimizer", "sgd, sgdw", "adamx"]),
+        (["--clipnorm=1", "--clipvalue=2"], ["--clipvalue", "--clipnorm", "2"]),
+        (["--undefok=epoch", "--epoch=3"], ["--undefok", "known", "=epoch"]),
+        (["--bptt=35"], ["--bptt", "--dataset=ptb", "35"]),
+        (["--warmup_epochs=31"], ["--warmup_epochs", "--epochs=30", "31"]),
+    ],
+    ids=named,
+)
+def test_flag_that_breaks_a_rule_is_refused(capsys, arguments, words):
+    check_refused(capsys, in_folder(*arguments), *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
         (["--checkpoint_every=often"], ["--checkpoint_every", "600s", "often"]),
         (["--checkpoint_every=0"], ["--checkpoint_every", "600s", "0"]),
         (["--checkpoint_every=-5s"], ["--checkpoint_every", "600s", "-5s"]),
-        (["--keep_checkpoints=0"], ["--keep_checkpoints", "at least 1", "0"]),
-        (["--on_nan=ignore"], ["--on_nan", "stop, restore", "ignore"]),
-        (["--step_timeout=0"], ["--step_timeout", "above 0", "0.0"]),
-        (["--step_timeout=nan"], ["--step_timeout", "finite", "nan"]),
-        (["--resume=maybe"], ["--resume", "auto, never, must", "maybe"]),
-        (["--learning_rate=-1"], ["--learning_rate", "at least 0", "-1"]),
-        (["--weight_decay=-1"], ["--weight_decay", "at least 0", "-1"]),
-        (["--epsilon=-1"], ["--epsilon", "at least 0", "-1"]),
-        (["--optimizer=sgd", "--momentum=1"], ["--momentum", "below 1"]),
-        (["--optimizer=adamx"], ["--optimizer", "sgd, sgdw", "adamx"]),
         (["--momentum=0.9"], ["--momentum", "--optimizer=adams", "0.9"]),
         (["--damping=1"], ["--damping", "--optimizer=adams", "1.0"]),
         (["--cold_start"], ["--cold_start", "--optimizer=kfac", "True"]),
@@ -109,66 +112,25 @@ def named(value):
             ],
             ["--accumulation_steps", "--update_order=authors", "=2"],
         ),
-        (["--optimizer=kfac", "--kl_clip=0"], ["--kl_clip", "above 0", "0"]),
         (["--optimizer=padam", "--partial=2"], ["partial", "0.5]", "2.0"]),
         (
             ["--optimizer=sgd", "--momentum=0", "--nesterov"],
             ["nesterov", "momentum > 0", "momentum=0.0"],
         ),
-        (["--label_smoothing=1"], ["--label_smoothing", "below 1", "1.0"]),
-        (["--label_smoothing=-0.1"], ["--label_smoothing", "at least 0"]),
-        (
-            [
-                *("--optimizer=kfac", "--curvature=empirical"),
-                "--label_smoothing=0.1",
-            ],
-            ["--label_smoothing", "0 for --curvature=empirical", "=0.1"],
-        ),
-        (["--accumulation_steps=1"], ["--accumulation_steps", "at least 2"]),
-        (["--loss_scale_factor=0"], ["--loss_scale_factor", "above 0"]),
-        (["--ema_momentum=0.9"], ["--ema_momentum", "needs --use_ema", "0.9"]),
-        (["--clipnorm=1", "--clipvalue=2"], ["--clipvalue", "--clipnorm", "2"]),
         (["--weight_decay_mode=l3"], ["--weight_decay_mode", "stable", "l3"]),
-        (
-            ["--exclude_from_weight_decay="],
-            ["--exclude_from", "one line", "''"],
-        ),
         (["--exclude_from_weight_decay=["], ["expressions", "'['"]),
         (["--exclude_from_weight_decay=@all"], ["@norm", "@all"]),
         (
             ["--exclude_from_weight_decay=nothing"],
             ["pattern", "nothing", "logits/kernel"],
         ),
-        (["--weight_decay_multiplier=bias"], ["_multiplier", "factor", "bias"]),
-        (["--weight_decay=1e39"], ["--weight_decay", "float32", "1e+39"]),
-        (["--learning_rate=1e-46"], ["--learning_rate", "float32", "1e-46"]),
-        (
-            ["--weight_decay_multiplier=bias=1e39"],
-            ["--weight_decay_multiplier", "factor", "bias=1e39"],
-        ),
         (
             ["--learning_rate=1e38", "--scaling_rule=lr", "--batch_size=1024"],
             ["--scaling_rule", "learning_rate", "float32", "8e+38"],
         ),
         (
-            ["--schedule=cosine_restarts", "--restart_multiplier=1e300"],
-            ["--restart_multiplier", "1e+300"],
-        ),
-        (
-            ["--schedule=cosine_restarts", "--restart_multiplier=1.0000001"],
-            ["--restart_multiplier", "1 or at least 1.001", "1.0000001"],
-        ),
-        (
-            ["--schedule=cosine_restarts", "--restart_epochs=1e9"],
-            ["--restart_epochs", "at most 1e+06", "1000000000.0"],
-        ),
-        (
             ["--schedule=step", "--decay_epochs=4000000000"],
             ["--decay_epochs", "updates", "=4000000000"],
-        ),
-        (
-            ["--schedule=step", f"--decay_epochs=9{'9' * 20}"],
-            ["--decay_epochs", "below 4294967296", "999"],
         ),
         (["--epochs=4294967295"], ["--epochs", "2147483647 updates", "=42949"]),
         (["--warmup_epochs=1e-3"], ["--warmup_epochs", "one step", "0.001"]),
@@ -194,45 +156,10 @@ def named(value):
         (["--init_from=no.keras"], ["--init_from", "existing", "no.keras"]),
         (["--width=1e8"], ["--width", "GiB here", "100000000.0"]),
         (["--hidden_units=4294967295"], ["--hidden_units", "GiB", "=42949"]),
-        (["--hidden_layers=4294967295"], ["--hidden_layers", "at most 1000"]),
-        (
-            ["--optimizer=kfac", "--inverse_every=4294967295"],
-            ["--inverse_every", "at most 1e+06", "4294967295"],
-        ),
-        (["--step_timeout=1e300"], ["--step_timeout", "1e+300"]),
-        (
-            ["--diagnostics=jacobian", "--diagnostics_projections=4000000000"],
-            ["--diagnostics_projections", "at most 1000", "4000000000"],
-        ),
-        (
-            ["--strategy=mirrored", "--virtual_cpus=4294967295"],
-            ["--virtual_cpus", "at most 1024", "4294967295"],
-        ),
-        (["--undefok=epoch", "--epoch=3"], ["--undefok", "known", "=epoch"]),
-        (["--epochs=0x10"], ["--epochs", "decimal", "0x10"]),
-        (["--batch_size=1_0"], ["--batch_size", "decimal", "1_0"]),
-        (["--learning_rate=1_0"], ["--learning_rate", "decimal", "1_0"]),
-        (["--bptt=35"], ["--bptt", "--dataset=ptb", "35"]),
-        (
-            ["--model=resnet20", "--hidden_units=9"],
-            ["--hidden_units", "--model=mlp or lstm", "9"],
-        ),
-        (
-            ["--schedule=cosine", "--decay_epochs=5"],
-            ["--decay_epochs", "--schedule=step", "5"],
-        ),
-        (
-            ["--base_batch_size=128"],
-            ["--base_batch_size", "--scaling_rule=lr", "128"],
-        ),
-        (["--decay_epochs=a"], ["--decay_epochs", "whole", "=a"]),
-        (["--decay_epochs=5,3"], ["--decay_epochs", "increasing", "5,3"]),
-        (["--warmup_epochs=31"], ["--warmup_epochs", "--epochs=30", "31"]),
         (
             ["--schedule=cosine_restarts", "--restart_epochs=0.01"],
             ["--restart_epochs", "one step", "0.01"],
         ),
-        (["--dataset=svhn"], ["--dataset", "cifar100", "svhn"]),
         (["--dataset=mnist"], ["data_dir", "tfds.load", "DATA_DIR", "None"]),
         (
             ["--dataset=mnist", "--data_dir=empty"],
@@ -243,22 +170,9 @@ def named(value):
             ["data_dir", 'tfds.load("imagenet2012"', "empty"],
         ),
         (["--num_validation=1437"], ["num_validation", "1437"]),
-        (["--train_fraction=0"], ["--train_fraction", "above 0", "0.0"]),
         (["--augment"], ["augment", "True"]),
         (["--batch_size=2000"], ["--batch_size", "1437", "2000"]),
-        (["--eval_batch_size=0"], ["--eval_batch_size", "at least 1", "0"]),
-        (["--model=vit"], ["--model", "vgg16", "vit"]),
         (["--model=vgg11"], ["vgg11", "32", "(8, 8, 1)"]),
-        (["--width=0"], ["--width", "above 0", "0.0"]),
-        (["--dropout=0.5"], ["--dropout", "--model=googlenet", "0.5"]),
-        (["--dropout=1"], ["--dropout", "below 1", "1.0"]),
-        (["--convention=he2015"], ["--convention", "zhang2019", "he2015"]),
-        (["--dtype_policy=float16"], ["--dtype_policy", "mixed_", "float16"]),
-        (["--hidden_layers=-1"], ["--hidden_layers", "at least 0", "-1"]),
-        (["--model_file=a.keras"], ["--model_file", "--mode=eval", "a.keras"]),
-        (["--diagnostics=hessian"], ["--diagnostics", "jacobian", "=hessian"]),
-        (["--diagnostics_every=0"], ["--diagnostics_every", "at least 1"]),
-        (["--decay_scope=conv"], ["--decay_scope", "normalized", "=conv"]),
         (
             ["--decay_scope=normalized", "--nobatch_norm"],
             ["scope", "must select", "normalized"],
@@ -269,10 +183,6 @@ def named(value):
                 "--decay_scope_from_epoch=1",
             ],
             ["scope", "must select", "normalized"],
-        ),
-        (
-            ["--decay_scope=none", "--decay_scope_from_epoch=30"],
-            ["--decay_scope_from_epoch", "below --epochs=30", "=30"],
         ),
         (
             ["--norm_transfer=no.csv"],
@@ -290,27 +200,22 @@ def named(value):
             ["--dataset=mnist", f"--data_dir={'x' * 300}"],
             ["--data_dir", "name too long", "xxx"],
         ),
-        (
-            ["--norm_transfer_moments=scale"],
-            ["--norm_transfer_moments", "needs --norm_transfer", "=scale"],
-        ),
     ],
     ids=named,
 )
-def test_flag_that_breaks_a_rule_is_refused(capsys, arguments, words):
+def test_flags_that_do_not_fit_one_another_or_the_data_are_refused(
+    capsys, arguments, words
+):
     check_refused(capsys, in_folder(*arguments), *words)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--strategy=magic"], ["--strategy", "mirrored", "magic"]),
         (
             ["--strategy=parameter_server"],
             ["--strategy", "asynchronous", "=parameter_server"],
         ),
-        (["--num_devices=2"], ["--num_devices", "--strategy=mirrored", "2"]),
-        (["--virtual_cpus=2"], ["--virtual_cpus", "--strategy=mirrored", "2"]),
         (
             ["--strategy=mirrored", "--num_devices=99"],
             ["--num_devices", "at most", "99"],
@@ -333,16 +238,8 @@ def test_flag_that_breaks_a_rule_is_refused(capsys, arguments, words):
             ["--strategy=tpu", "--tpu=nonesuch"],
             ["--tpu", "a TPU that answers", "nonesuch"],
         ),
-        (["--tpu=nonesuch"], ["--tpu", "--strategy=tpu", "nonesuch"]),
         (["--strategy=multi_worker"], ["--worker_hosts", "TF_CONFIG", "None"]),
-        (HOSTS, ["--task_index", "--worker_hosts", "None"]),
-        (
-            ["--strategy=multi_worker", "--task_index=0"],
-            ["--task_index", "--worker_hosts", "0"],
-        ),
         ([*HOSTS, "--task_index=2"], ["--task_index", "[0, 2)", "=2"]),
-        ([*HOSTS, "--task_index=-1"], ["--task_index", "at least 0", "-1"]),
-        (HOSTS[1:] + ["--task_index=0"], ["--strategy=multi_worker", "a:1,b"]),
         (
             [*HOSTS, "--worker_hosts=a,b:2", "--task_index=0"],
             ["--worker_hosts", "host:port", "'a'"],
@@ -406,16 +303,12 @@ def test_chief_refuses_another_runs_folder_before_it_waits(capsys, monkeypatch):
         (PTB, {"train": b"a \xff\n"}, ["data_dir", "UTF-8", "0xff at 2"]),
         (PTB, {"test": b"a\0\0"}, ["data_dir", "0x00 at 1", "ptb.test.txt"]),
         (PTB, {"valid": "a z\n"}, ["data_dir", "<unk>", "'z'", "line 1"]),
-        (PTB[:2], {"train": KNOWN}, ["--model", "lstm", "=mlp"]),
-        (["--model=lstm"], {}, ["--model", "--dataset=ptb", "=lstm"]),
         ([*PTB, "--num_validation=5"], {}, ["num_validation", "0", "=5"]),
         (
             [*PTB, "--augment", "--batch_size=9"],
             {"train": KNOWN},
             ["augment", "text", "True"],
         ),
-        ([*PTB, "--optimizer=kfac"], {}, ["--optimizer", "lstm", "=kfac"]),
-        ([*PTB, "--bptt=0"], {}, ["--bptt", "at least 1", "0"]),
         (
             # 99 predictions in 9 streams.
             [*PTB, "--bptt=1000000", "--batch_size=9"],

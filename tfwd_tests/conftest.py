@@ -1,14 +1,12 @@
 """Two virtual CPU devices for every test, on TensorFlow and on JAX.
 
 A test file whose name begins with a backend is collected on that one alone.
-Tests marked `full` take more than ten seconds and run under `--full` only. Off
-TensorFlow, where every case is compiled, so do those marked `many`, and of a
-test marked `quick(n)` all but the first n of the selected cases. `--rest` runs
-what `--full` adds, but for the tests marked `kills`. A test or case that is
-named, as in `pytest path::test[case]`, always runs.
+Tests and cases marked `full` take more than ten seconds and run under `--full`
+only. Off TensorFlow, where every case is compiled, so do those marked `many`.
+`--rest` runs what `--full` adds, but for the tests marked `kills`. A test or
+case that is named, as in `pytest path::test[case]`, always runs.
 """
 
-import collections
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -47,26 +45,17 @@ def pytest_addoption(parser):
     )
 
 
-# Last, so that `quick(n)` counts what `-k`, `-m` and `--deselect` leave.
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
     # First what starts processes and waits for them, so that it is not last.
     items.sort(key=lambda item: "/survival/" not in item.path.as_posix())
     if config.getoption("--full"):
         return
     named = _named_tests(config)
-    cases = collections.Counter()
+    long_marks = {"full"} if BACKEND == "tensorflow" else {"full", "many"}
     quick, long = [], []
     for item in items:
-        limit = item.get_closest_marker("quick")
-        is_long = item.get_closest_marker("full") is not None
-        if BACKEND != "tensorflow" and item.get_closest_marker("many"):
-            is_long = True
-        if BACKEND != "tensorflow" and limit and not is_long:
-            test = (item.path, item.originalname)
-            cases[test] += 1
-            is_long = cases[test] > limit.args[0]
-        if is_long and not _is_named(item, named):
+        marks = {mark.name for mark in item.iter_markers()}
+        if marks & long_marks and not _is_named(item, named):
             long.append(item)
         else:
             quick.append(item)

@@ -23,14 +23,13 @@ class utils:
 SUITE = """
 import pytest
 
-@pytest.mark.quick(2)
-@pytest.mark.parametrize("case", ["a", "b", "c", "d"])
-def test_cases(case):
-    pass
-
-@pytest.mark.quick(1)
-@pytest.mark.parametrize("case", ["c", "d"])
-def test_others(case):
+@pytest.mark.parametrize(
+    "case", [pytest.param("a", marks=pytest.mark.many), "b"]
+)
+@pytest.mark.parametrize(
+    "other", ["c", pytest.param("d", marks=pytest.mark.full)]
+)
+def test_cases(case, other):
     pass
 
 @pytest.mark.full
@@ -48,12 +47,16 @@ def test_endless():
 def test_abridged(case):
     pass
 
+@pytest.mark.many
+def test_compiled():
+    pass
+
 def test_plain():
     pass
 """
 ALL = (
-    *("cases[a]", "cases[b]", "cases[c]", "cases[d]", "others[c]"),
-    *("others[d]", "slow", "endless", "abridged[x]", "abridged[y]", "plain"),
+    *("cases[c-a]", "cases[c-b]", "cases[d-a]", "cases[d-b]", "slow"),
+    *("endless", "abridged[x]", "abridged[y]", "compiled", "plain"),
 )
 # What imports TensorFlow only to have two devices.
 TENSORFLOW = """
@@ -61,8 +64,11 @@ class config:
     LogicalDeviceConfiguration = int
     list_physical_devices = staticmethod(lambda kind: [kind])
     set_logical_device_configuration = staticmethod(lambda device, parts: None)
+
+    class experimental:
+        enable_op_determinism = None
 """
-QUICK = ("cases[a]", "cases[b]", "others[c]", "abridged[x]", "plain")
+QUICK = ("cases[c-b]", "abridged[x]", "plain")
 FILE = "suite/small_test.py"
 
 
@@ -76,7 +82,7 @@ def folder(tmp_path_factory):
     (folder / "tensorflow.py").write_text(TENSORFLOW)
     (folder / "pytest.ini").write_text(
         "[pytest]\ntestpaths = suite\npython_files = *_test.py\n"
-        "markers =\n    full\n    kills\n    many\n    quick(n)\n"
+        "markers =\n    full\n    kills\n    many\n"
     )
     return folder
 
@@ -108,22 +114,19 @@ def run(folder, *arguments, inside=".", backend="none"):
         (["--full"], ALL),
         (["--rest"], sorted({*ALL} - {*QUICK, "endless"})),
         ([FILE], QUICK),
-        # Counted among what is selected.
-        (["-k", "d and not abridged"], ["cases[d]", "others[d]"]),
-        (["-k", "cases and not b"], ["cases[a]", "cases[c]"]),
-        (["-m", "quick"], ["cases[a]", "cases[b]", "others[c]"]),
-        (
-            ["--deselect", f"{FILE}::test_others[c]", "-k", "others"],
-            ["others[d]"],
-        ),
+        # Whatever else is selected.
+        (["-k", "cases"], ["cases[c-b]"]),
+        (["-k", "abridged"], ["abridged[x]"]),
+        (["-m", "not full"], QUICK),
+        (["--deselect", f"{FILE}::test_plain"], QUICK[:2]),
         # What is named runs.
-        ([f"{FILE}::test_cases[d]"], ["cases[d]"]),
+        ([f"{FILE}::test_cases[d-a]"], ["cases[d-a]"]),
         ([f"{FILE}::test_cases"], ALL[:4]),
         ([f"{FILE}::test_slow"], ["slow"]),
         ([f"{FILE}::test_abridged[y]"], ["abridged[y]"]),
         (
-            [f"{FILE}::test_slow", f"{FILE}::test_others"],
-            ["others[c]", "others[d]", "slow"],
+            [f"{FILE}::test_slow", f"{FILE}::test_abridged"],
+            ["abridged[x]", "abridged[y]", "slow"],
         ),
     ],
     ids=" ".join,
@@ -133,24 +136,24 @@ def test_tests_that_run(folder, arguments, expected):
 
 
 def test_on_tensorflow_all_cases_run_that_take_no_minutes(folder):
-    long = {"slow", "endless"}
+    long = {"slow", "endless", "cases[d-a]", "cases[d-b]"}
     assert run(folder, backend="tensorflow") == (0, sorted({*ALL} - long))
     rest = run(folder, "--rest", backend="tensorflow")
-    assert rest == (0, ["slow"])
+    assert rest == (0, ["cases[d-a]", "cases[d-b]", "slow"])
 
 
 def test_names_count_from_where_pytest_was_started(folder):
-    named = "small_test.py::test_cases[d]"
-    assert run(folder, named, inside="suite") == (0, ["cases[d]"])
+    named = "small_test.py::test_cases[d-b]"
+    assert run(folder, named, inside="suite") == (0, ["cases[d-b]"])
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["-k", "cases and d"], ["cases[d]"]),
+        (["-k", "cases"], ["cases[c-b]"]),
         (
-            [f"{FILE}::test_cases[d]", f"{FILE}::test_slow"],
-            ["cases[d]", "slow"],
+            [f"{FILE}::test_cases[d-a]", f"{FILE}::test_slow"],
+            ["cases[d-a]", "slow"],
         ),
     ],
 )
@@ -159,4 +162,5 @@ def test_parallel_runs_select_the_same(folder, arguments, expected):
 
 
 def test_selecting_only_what_is_long_selects_nothing(folder):
-    assert run(folder, "-k", "slow") == (5, [])
+    for long in ("slow", "compiled"):
+        assert run(folder, "-k", long) == (5, [])

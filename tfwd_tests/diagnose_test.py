@@ -1,4 +1,7 @@
-"""The binary that measures a trained model, from flags to table and file."""
+"""The binary that measures a trained model, from flags to table and file.
+
+Covers `diagnosis` and `trained`.
+"""
 
 import pathlib
 import shutil
@@ -43,7 +46,6 @@ def loss_of(model, split, examples, train_fraction=1.0):
     return -np.mean(z[np.arange(len(labels)), labels])
 
 
-@pytest.mark.quick(1)
 def test_checkpoint_of_a_run_is_measured_on_the_data_of_its_flags(run, capsys):
     capsys.readouterr()
     arguments = [f"--checkpoint={run}", "--examples=200", "--output=d.csv"]

@@ -10,17 +10,11 @@ import pytest
 from tfwd.training.config import flagfile
 from tfwd_tests import launching
 
-SCRIPTS = sorted(path.name for path in (launching.ROOT / "launch").iterdir())
+SCRIPTS = sorted(path.name for path in launching.ROOT.glob("launch/*.s*"))
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return launching.copy_to(tmp_path_factory.mktemp("check out"))
-
-
-@pytest.fixture
-def launcher(root, tmp_path):
-    return launching.Launcher(root, tmp_path)
+root = launching.root
+launcher = launching.launcher
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -33,7 +27,7 @@ def test_bash_can_read_the_script(script):
 @pytest.mark.parametrize(
     "script",
     [
-        *("gpu.sh", "multi_worker.sh", "slurm.sbatch", "slurm_tune.sbatch"),
+        *("gpu.sh", "multi_worker.py", "slurm.sbatch", "slurm_tune.sbatch"),
         *("test.sh", "tpu.sh"),
     ],
 )

@@ -8,7 +8,8 @@ import pytest
 from tfwd_tests import launching
 
 # In place of pytest it leaves with the code that CODES has for the backend,
-# 5 being that of pytest where nothing is collected. torch is not installed.
+# 5 being that of pytest where nothing is collected, and where it only collects,
+# with that of WITH_FULL. torch is not installed.
 PYTHON = f"""#!{sys.executable} -IS
 import json, os, pathlib, sys
 
@@ -19,6 +20,9 @@ if sys.argv[1] != "-m":
 if sys.argv[2] != "pytest":
     sys.exit(0)
 backend = os.environ["KERAS_BACKEND"]
+if "--collect-only" in sys.argv:
+    assert "--full" in sys.argv
+    sys.exit(json.loads(os.environ["WITH_FULL"])[backend])
 path = pathlib.Path(os.environ["RECORDS"], backend + ".json")
 path.write_text(json.dumps(sys.argv[3:]))
 sys.exit(json.loads(os.environ["CODES"])[backend])
@@ -44,12 +48,13 @@ def root(tmp_path_factory):
 def run(root, tmp_path):
     launcher = launching.Launcher(root, tmp_path)
 
-    def run_script(*arguments, workers=1, **codes):
+    def run_script(*arguments, workers=1, with_full=None, **codes):
         """Returns the exit code, what pytest got per backend, the last line."""
         code, _, err = launcher.run(
             "test.sh",
             *arguments,
             CODES=json.dumps(codes),
+            WITH_FULL=json.dumps(with_full or codes),
             TEST_WORKERS=str(workers),
         )
         received = {
@@ -95,7 +100,7 @@ SELECTIONS = [
     ("-k", "stable"),
     ("-kstable",),
     ("-xk", "stable"),
-    ("-x", "-m", "quick"),
+    ("-x", "-m", "many"),
     ("--full", "-k", "stable"),
     ("tfwd_tests/hashing_test.py",),
     ("--deselect", "tfwd_tests/hashing_test.py"),
@@ -114,9 +119,26 @@ def test_selection_of_nothing_at_all_is_an_error(run, selection):
     code, _, line = run(*selection, tensorflow=5, jax=5)
     assert code == 1
     assert line == (
-        "test.sh: the arguments must select a test of some backend; those "
-        f"marked `full` need --full. Received: {' '.join(selection)}"
+        "test.sh: the arguments must select a test of some backend. Received: "
+        + " ".join(selection)
     )
+
+
+@pytest.mark.parametrize("selection", SELECTIONS, ids=" ".join)
+@pytest.mark.parametrize("codes", [(5, 0), (0, 5)])
+def test_backend_whose_selected_tests_all_need_full_is_a_failure(
+    run, selection, codes
+):
+    code, _, line = run(
+        *selection,
+        tensorflow=codes[0],
+        jax=codes[1],
+        with_full={"tensorflow": 0, "jax": 0},
+    )
+    assert code == 1
+    backend = "tensorflow" if codes[0] else "jax"
+    rule = f"test.sh: all tests that are selected need --full on {backend}."
+    assert line.startswith(rule)
 
 
 @pytest.mark.parametrize("codes", [(1, 0), (0, 1), (5, 1), (2, 5), (4, 0)])

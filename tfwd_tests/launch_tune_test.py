@@ -12,14 +12,8 @@ TWO = ("tune.sh", "--workers=2", "--output_dir=my search")
 ALL = ("chief", "tuner0", "tuner1")
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return launching.copy_to(tmp_path_factory.mktemp("check out"))
-
-
-@pytest.fixture
-def launcher(root, tmp_path):
-    return launching.Launcher(root, tmp_path)
+root = launching.root
+launcher = launching.launcher
 
 
 def environments(launcher, names):
@@ -216,12 +210,10 @@ def test_process_that_does_not_stop_is_killed_after_the_grace(launcher):
     [("SIGTERM", "SIGTERM"), ("SIGINT", "SIGINT"), ("SIGHUP", "SIGTERM")],
 )
 def test_signals_reach_all_and_none_is_started_again(launcher, sent, received):
-    process = launcher.start(*TWO, plan=dict.fromkeys(ALL, ["wait"]))
-    launcher.wait_for_workers(*ALL)
-    process.send_signal(signal.Signals[sent])
-    _, err = process.communicate(timeout=20)
-    assert process.returncode == 128 + signal.Signals[sent]
-    assert err == ""
+    code, err = launcher.signalled(
+        *TWO, plan=dict.fromkeys(ALL, ["wait"]), signals=[sent]
+    )
+    assert (code, err) == (128 + signal.Signals[sent], "")
     assert launcher.starts() == dict.fromkeys(ALL, 1)
     for name in ALL:
         assert launcher.record(name)["signal"] == signal.Signals[received]
@@ -240,14 +232,12 @@ def test_signal_before_the_workers_leaves_them_out(launcher):
 
 
 def test_second_signal_kills(launcher):
-    process = launcher.start(*TWO, plan=dict.fromkeys(ALL, ["ignore signals"]))
-    launcher.wait_for_workers(*ALL)
-    process.send_signal(signal.SIGTERM)
-    while not all("signal" in launcher.record(name) for name in ALL):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
-    assert process.returncode == 128 + signal.SIGTERM
+    code, _ = launcher.signalled(
+        *TWO,
+        plan=dict.fromkeys(ALL, ["ignore signals"]),
+        signals=["SIGTERM", "SIGTERM"],
+    )
+    assert code == 128 + signal.SIGTERM
     assert_none_is_left(launcher)
 
 
@@ -255,15 +245,11 @@ def test_second_signal_kills(launcher):
 def test_workers_share_the_gpus_out_and_the_chief_has_a_share(
     launcher, visible
 ):
-    launcher.add("nvidia-smi", "#!/bin/bash\nprintf '%s\\n' 0 1 2 3\n")
-    environment = {"CUDA_VISIBLE_DEVICES": visible} if visible else {}
-    code, _, _ = launcher.run(
+    found = launcher.gpus_seen(
         *TWO,
+        visible=visible,
         plan={"chief": ["last"], "tuner0": [0], "tuner1": [0]},
-        **environment,
     )
-    assert code == 0
-    found = environments(launcher, ALL)
     shares = [each["CUDA_VISIBLE_DEVICES"] for each in found]
     first, second = ["3,5", "6,7"] if visible else ["0,1", "2,3"]
     assert shares == [first, first, second]
@@ -278,16 +264,17 @@ def test_workers_share_the_gpus_out_and_the_chief_has_a_share(
         (["--workers=2"], "`--output_dir` must be given, as --output_dir=DIR"),
         (
             ["--workers=0", "--output_dir=run"],
-            "`--workers` must be a whole number above 0. Received: --workers=0",
+            "`--workers` must be an integer above 0. Received: --workers=0",
         ),
-        (["--workers=", "--output_dir=run"], "`--workers` must be a whole"),
+        (["--workers=", "--output_dir=run"], "`--workers` must be an integer"),
         (
             ["--workers=2", "--output_dir=run", "--restarts=x"],
-            "`--restarts` must be a whole number. Received: --restarts=x",
+            "`--restarts` must be an integer, at least 0. Received: "
+            "--restarts=x",
         ),
         (
             ["--workers=2", "--output_dir=run", "--grace=-1"],
-            "`--grace` must be a whole number. Received: --grace=-1",
+            "`--grace` must be an integer, at least 0. Received: --grace=-1",
         ),
     ],
 )

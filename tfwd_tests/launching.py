@@ -5,9 +5,12 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import time
+
+import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 # What the scripts read, and no test has of its caller.
@@ -104,6 +107,17 @@ def copy_to(root):
     return root
 
 
+# Fixtures, which a test file has as its own where it names them.
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return copy_to(tmp_path_factory.mktemp("check out"))
+
+
+@pytest.fixture
+def launcher(root, tmp_path):
+    return Launcher(root, tmp_path)
+
+
 class Launcher:
     """Runs the scripts of `root`; their workers write down what they got."""
 
@@ -154,6 +168,34 @@ class Launcher:
         process = self.start(*arguments, **environment)
         out, err = process.communicate(timeout=30)
         return process.returncode, out, err
+
+    def signalled(self, *arguments, plan, signals):
+        """Starts a script; returns its exit code and stderr after signals.
+
+        The first is sent when all processes of the plan have started, the
+        second when they have written down that they got the first.
+        """
+        process = self.start(*arguments, plan=plan)
+        self.wait_for_workers(*plan)
+        for number, each in enumerate(signals):
+            while number and not all(
+                "signal" in self.record(name) for name in plan
+            ):
+                time.sleep(0.05)
+            process.send_signal(signal.Signals[each])
+        _, err = process.communicate(timeout=20)
+        return process.returncode, err
+
+    def gpus_seen(self, *arguments, visible, plan):
+        """Returns the environments of a plan's processes, beside four GPUs.
+
+        Args:
+            visible: CUDA_VISIBLE_DEVICES, or None.
+        """
+        self.add("nvidia-smi", "#!/bin/bash\nprintf '%s\\n' 0 1 2 3\n")
+        given = {"CUDA_VISIBLE_DEVICES": visible} if visible else {}
+        assert self.run(*arguments, plan=plan, **given)[0] == 0
+        return [self.record(name)["environment"] for name in plan]
 
     def record(self, worker=0, start=0):
         path = self.records / f"{worker}.{start}.json"

@@ -10,8 +10,8 @@ given with one blank between words, without comments, as `python` or
 import ast
 import re
 
-_MENTION = re.compile(r"-m\s+tfwd|\blaunch/\w+\.(?:sh|sbatch)\b")
-_COMMAND = re.compile(r"(?:\./)?launch/\w+\.(?:sh|sbatch)(?: --.*)?")
+_MENTION = re.compile(r"-m\s+tfwd|\blaunch/\w+\.(?:sh|sbatch|py)\b")
+_COMMAND = re.compile(r"(?:\./)?launch/\w+\.(?:sh|sbatch|py)(?: --.*)?")
 _STRAY = re.compile(rf".*(?:{_MENTION.pattern}).*")
 _QUOTES = (
     re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE),
@@ -33,6 +33,7 @@ def everywhere(root):
     commands, strays = {}, []
     for pattern, find in (
         ("README.md", in_text),
+        ("CONTRIBUTING.md", in_text),
         ("configs/**/*.flags", in_config),
         ("tfwd/**/*.py", in_python),
         ("tfwd_tests/benchmarks/*.py", in_python),

@@ -1,4 +1,4 @@
-"""Every command that README, configs and docstrings quote runs.
+"""Every command that README, CONTRIBUTING, configs and docstrings quote runs.
 
 As it is quoted, with what `QUICK` adds to make it small and with files of this
 test in place of a reader's, in this process, which has TensorFlow already. A
@@ -102,7 +102,7 @@ QUICK = {
     "launch/train.sh --mode=eval --model_file=runs/NAME/final.keras": (),
     "launch/train.sh --strategy=mirrored --num_devices=2": DIGITS,
     "launch/gpu.sh --model=vgg16 --dataset=cifar10 --data_dir=DATA": IMAGES,
-    "launch/multi_worker.sh --workers=2 --output_dir=runs/two": DIGITS[:-1],
+    "launch/multi_worker.py --workers=2 --output_dir=runs/two": DIGITS[:-1],
     "sbatch --nodes=4 launch/slurm.sbatch --output_dir=runs/wide": FlagsAlone(),
     "sbatch launch/slurm_tune.sbatch --output_dir=DIR": SLURM,
     "launch/tune.sh": ONE_TRIAL,
@@ -114,10 +114,11 @@ QUICK = {
     "launch/test.sh --full": SUITE,
     "launch/test.sh --rest": SUITE,
     "launch/test.sh -k stable": SUITE,
+    "launch/test.sh tfwd_tests/hashing_test.py": SUITE,
     "launch/test.sh --keras=3.12": VERSIONS,
     "launch/test.sh --versions": VERSIONS,
     "python -m tfwd.train --help": (),
-    # Two processes of it are started by multi_worker.sh.
+    # Two processes of it are started by multi_worker.py.
     "python -m tfwd.train --strategy=multi_worker": FlagsAlone(
         ("--worker_hosts=a:1,b:2", "--task_index=0")
     ),
@@ -309,7 +310,7 @@ def test_command_runs(command, request):
     more = quick.arguments if reads_flags else quick
     words = filled(shlex.split(command), request)
     more = filled([*more], request)
-    if words[0] == "launch/multi_worker.sh":
+    if words[0] == "launch/multi_worker.py":
         run_workers(words[1:] + more, request.getfixturevalue("tmp_path"))
         return
     if words[0] == "python":
@@ -344,12 +345,12 @@ def handed_over(words, launcher):
 
 
 def run_workers(arguments, folder):
-    """Has multi_worker.sh start processes that train."""
+    """Has multi_worker.py start processes that train."""
     root = launching.copy_to(folder / "check out")
     executable(root / ".venv" / "bin" / "python", PYTHON)
     (folder / "here").mkdir()
     process = launching.Launcher(root, folder / "here").start(
-        "multi_worker.sh", *arguments, PYTHONPATH=str(ROOT)
+        "multi_worker.py", *arguments, PYTHONPATH=str(ROOT)
     )
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err

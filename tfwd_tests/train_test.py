@@ -1,4 +1,7 @@
-"""The binary, from its command line to its files."""
+"""The binary, from its command line to its files.
+
+Covers `execution`, `job`, `command` and `run`.
+"""
 
 import csv
 import json

@@ -22,6 +22,7 @@ class Mean(typing.NamedTuple):
 
     value: float
     standard_error: float
+    # Also the name of a method that tuples have.
     count: int  # type: ignore[assignment]
 
 

@@ -2,6 +2,7 @@
 
 import collections.abc
 import dataclasses
+import typing
 
 import keras
 

@@ -1,4 +1,7 @@
-"""A damaged file of a data set is named, with what is wrong in it."""
+"""A damaged file of a data set is named, with what is wrong in it.
+
+Covers `records`.
+"""
 
 import json
 import shutil

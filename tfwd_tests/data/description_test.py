@@ -1,4 +1,7 @@
-"""What a folder says about itself is data, and nothing that it names runs."""
+"""What a folder says about itself is data, and nothing that it names runs.
+
+Covers `catalog`.
+"""
 
 import copy
 import json

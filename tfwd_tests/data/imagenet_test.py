@@ -1,4 +1,7 @@
-"""ImageNet's records come in one reproducible order and are cropped right."""
+"""ImageNet's records come in one reproducible order and are cropped right.
+
+Covers `jpeg`.
+"""
 
 import io
 import json
@@ -117,7 +120,6 @@ def test_a_later_start_continues_as_if_never_interrupted(folder):
                 feeding.assert_equal(part, expected_part)
 
 
-@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("batch_size", "shards"),
     [

@@ -1,4 +1,7 @@
-"""Every data set loads as described, or says in one line why not."""
+"""Every data set loads as described, or says in one line why not.
+
+Covers `digits` and `folder`.
+"""
 
 import hashlib
 import io

@@ -1,4 +1,7 @@
-"""Batches are exact, reproducible and the same on many replicas as on one."""
+"""Batches are exact, reproducible and the same on many replicas as on one.
+
+Covers `batches` and `examples`.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,7 @@
-"""The Fisher-Rao norms against dense matrices."""
+"""The Fisher-Rao norms against dense matrices.
+
+Covers `derivatives`.
+"""
 
 import keras
 import numpy as np

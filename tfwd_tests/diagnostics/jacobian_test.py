@@ -1,4 +1,7 @@
-"""The squared Jacobian norm against numpy, and its random estimate."""
+"""The squared Jacobian norm against numpy, and its random estimate.
+
+Covers `estimates` and `outputs`.
+"""
 
 import keras
 import numpy as np

@@ -1,4 +1,7 @@
-"""The K-FAC norm and the traces where Kronecker factors are exact."""
+"""The K-FAC norm and the traces where Kronecker factors are exact.
+
+Covers `kronecker_factors`.
+"""
 
 import keras
 import numpy as np

@@ -1,4 +1,7 @@
-"""Effective damping by hand; what it is for is another file's matter."""
+"""Effective damping by hand; what it is for is another file's matter.
+
+Covers `damping_ratio`.
+"""
 
 import math
 

@@ -1,4 +1,7 @@
-"""The callback measures what `fit` does, and leaves it alone."""
+"""The callback measures what `fit` does, and leaves it alone.
+
+Covers `tensorflow_summaries`.
+"""
 
 import keras
 import numpy as np

@@ -1,4 +1,7 @@
-"""The picture of a run: what is in it, and what it says is not."""
+"""The picture of a run: what is in it, and what it says is not.
+
+Covers `mechanism_plots`.
+"""
 
 import math
 

@@ -3,6 +3,8 @@
 The truth is that of a linear network without biases, z = x U W. There, with L
 the two layers, J_θ θ = L z (Zhang et al. 2019, Lemma 1), so that
 θᵀGθ = L² E‖z‖², and the K-FAC norm is L E‖z‖² (Lemma 2).
+
+Covers `optimizer_rates`.
 """
 
 import functools

@@ -1,4 +1,7 @@
-"""The measures on data in every form, and that nothing of a model changes."""
+"""The measures on data in every form, and that nothing of a model changes.
+
+Covers `metrics`.
+"""
 
 import keras
 import numpy as np

@@ -1,4 +1,7 @@
-"""Rescaled weights: unchanged predictions, references, moments, refusals."""
+"""Rescaled weights: unchanged predictions, references, moments, refusals.
+
+Covers `moment_scaling`, `rescaling` and `copies`.
+"""
 
 import csv
 import functools

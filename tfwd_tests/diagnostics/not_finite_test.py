@@ -1,4 +1,7 @@
-"""What is not finite never comes out as a plausible number."""
+"""What is not finite never comes out as a plausible number.
+
+Covers `finiteness`.
+"""
 
 import keras
 import numpy as np

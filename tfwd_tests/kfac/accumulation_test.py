@@ -5,17 +5,19 @@ import pytest
 
 import tfwd
 from tfwd.kfac import schedule
+from tfwd_tests import marks
 from tfwd_tests.kfac import training
 
 
-@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "arguments",
     [
         {"estimation": "exact"},
-        {"estimation": "sampled"},
-        {"curvature": "gauss_newton", "stagger_inverses": True},
-        {"damping_mode": "eigen", "kl_clip": 1e-2},
+        *marks.many(
+            {"estimation": "sampled"},
+            {"curvature": "gauss_newton", "stagger_inverses": True},
+            {"damping_mode": "eigen", "kl_clip": 1e-2},
+        ),
     ],
     ids=["exact", "sampled", "gauss_newton", "eigen"],
 )

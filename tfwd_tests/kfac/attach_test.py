@@ -1,4 +1,7 @@
-"""What a user sees of `attach`: its report, its errors, what it leaves."""
+"""What a user sees of `attach`: its report, its errors, what it leaves.
+
+Covers `attachment`, `registration` and `bound`.
+"""
 
 import keras
 import numpy as np

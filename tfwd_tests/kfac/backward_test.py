@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 from tfwd.kfac import backward
+from tfwd_tests import marks
 from tfwd_tests.kfac import training
 
 BATCH = 8
@@ -120,16 +121,17 @@ def test_layer_with_a_regularizer_falls_back(chosen):
     assert training.error(fast, plain) <= 1e-6
 
 
-@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "arguments",
     [
         {"damping_mode": "eigen"},
-        {"weight_decay_mode": "l2"},
-        {"global_clipnorm": 1.0},
-        {"clipnorm": 1.0},
-        {"clipvalue": 1.0},
-        {"gradient_accumulation_steps": 2},
+        *marks.many(
+            {"weight_decay_mode": "l2"},
+            {"global_clipnorm": 1.0},
+            {"clipnorm": 1.0},
+            {"clipvalue": 1.0},
+            {"gradient_accumulation_steps": 2},
+        ),
     ],
     ids=lambda arguments: next(iter(arguments)),
 )

@@ -1,4 +1,7 @@
-"""What a listener hears of a layer, and that the layer's output stays."""
+"""What a listener hears of a layer, and that the layer's output stays.
+
+Covers `recording`.
+"""
 
 import threading
 

@@ -1,4 +1,7 @@
-"""The damping is set between compiled steps, saved, and looked at in a step."""
+"""The damping is set between compiled steps, saved, and looked at in a step.
+
+Covers `damped`.
+"""
 
 import keras
 import numpy as np

@@ -1,9 +1,13 @@
-"""K-FAC in `compile` and `fit`, with what Keras offers around them."""
+"""K-FAC in `compile` and `fit`, with what Keras offers around them.
+
+Covers `jax_fit` and `tensorflow_fit`.
+"""
 
 import keras
 import numpy as np
 import pytest
 
+from tfwd_tests import marks
 from tfwd_tests.kfac import training
 
 EVERY_STEP = {"factor_every": 1, "inverse_every": 1}
@@ -17,15 +21,16 @@ def change(data=None, **arguments):
     return [a - b for a, b in zip(model.get_weights(), before, strict=True)]
 
 
-@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "arguments",
     [
         {},
         {"curvature": "gauss_newton", "damping_mode": "eigen"},
-        {"curvature": "empirical", "kl_clip": 1e-2},
-        {"update_order": "authors", "stagger_inverses": True},
-        {"weight_decay_mode": "l2", "estimation": "exact"},
+        *marks.many(
+            {"curvature": "empirical", "kl_clip": 1e-2},
+            {"update_order": "authors", "stagger_inverses": True},
+            {"weight_decay_mode": "l2", "estimation": "exact"},
+        ),
     ],
     ids=["fisher", "gauss_newton", "empirical", "authors", "l2"],
 )
@@ -133,10 +138,12 @@ def test_factors_weigh_batches_of_any_size_by_their_age_alone():
     assert training.error([actual], [expected]) <= 1e-6
 
 
-@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "settings",
-    [{"jit_compile": True}, {"jit_compile": False}, {"run_eagerly": True}],
+    [
+        {"jit_compile": True},
+        *marks.many({"jit_compile": False}, {"run_eagerly": True}),
+    ],
     ids=["jit", "no_jit", "eager"],
 )
 def test_way_of_compiling_does_not_matter(settings):
@@ -157,8 +164,7 @@ def test_factors_are_float32_under_mixed_bfloat16():
         assert {str(f.dtype) for f in factors} == {"float32"}
 
 
-@pytest.mark.quick(1)
-@pytest.mark.parametrize("estimation", ["sampled", "exact"])
+@pytest.mark.parametrize("estimation", ["sampled", *marks.many("exact")])
 def test_probabilities_and_a_named_loss_are_logits_and_theirs(estimation):
     logits = training.compiled(estimation=estimation)
     probabilities = training.compiled(
@@ -228,8 +234,7 @@ def test_schedule_of_the_learning_rate_ends_the_training():
     assert training.error(scheduled, constant) <= 1e-6
 
 
-@pytest.mark.quick(1)
-@pytest.mark.parametrize("damping_mode", ["factored", "eigen"])
+@pytest.mark.parametrize("damping_mode", ["factored", *marks.many("eigen")])
 def test_schedule_of_the_damping_acts_from_its_step_on(damping_mode):
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay(
         [5], [0.1, 1e2]

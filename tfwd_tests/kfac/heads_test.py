@@ -1,4 +1,7 @@
-"""Heads against the Hessian of −log p(y|z), written in numpy, in float64."""
+"""Heads against the Hessian of −log p(y|z), written in numpy, in float64.
+
+Covers `likelihoods`.
+"""
 
 import keras
 import numpy as np

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import keras
 import pytest
 
+from tfwd_tests import marks
 from tfwd_tests.kfac import penalties
 from tfwd_tests.kfac import training
 
@@ -162,7 +163,7 @@ def scanned(model, x):
 
 
 # Whether a loop of one's own is refused.
-CASES = {
+QUICK = {
     total: False,
     stopped_gradient: False,
     value_beside_its_slope: True,
@@ -172,6 +173,8 @@ CASES = {
     checkpoint: True,
     per_example_gradient: True,
     compiled_before: True,
+}
+CASES = QUICK | {
     per_example: False,
     stopped_jacrev: False,
     stopped_per_example_gradient: False,
@@ -189,6 +192,7 @@ CASES = {
     compiled_gradient: True,
     scanned: True,
 }
+MANY = marks.many(*(each for each in CASES if each not in QUICK))
 
 
 @pytest.fixture(scope="module")
@@ -206,10 +210,9 @@ def pair(made):
     return model, optimizer
 
 
-@pytest.mark.quick(9)
 @pytest.mark.parametrize(
     "penalty",
-    [*CASES, stopped_gradient_of_the_weights],
+    [*QUICK, *MANY, *marks.many(stopped_gradient_of_the_weights)],
     ids=lambda penalty: penalty.__name__,
 )
 def test_fit_is_right(penalty, pair):
@@ -221,8 +224,9 @@ def test_fit_is_right(penalty, pair):
     assert pair[1].attachment.differentiates_twice == falls_back
 
 
-@pytest.mark.quick(9)
-@pytest.mark.parametrize("penalty", CASES, ids=lambda each: each.__name__)
+@pytest.mark.parametrize(
+    "penalty", [*QUICK, *MANY], ids=lambda each: each.__name__
+)
 def test_a_loop_of_ones_own_is_right_or_refused_in_one_line(penalty, pair):
     loss = penalties.Penalized(pair[0], penalty)
     if CASES[penalty]:

@@ -2,6 +2,8 @@
 
 Checked on JAX 0.10.2. When the name is gone or means something else, read JAX'
 `_src/core.py` and `_src/interpreters/partial_eval.py` first.
+
+Covers `jax_backend`.
 """
 
 import functools

@@ -2,6 +2,8 @@
 
 Bounds on statistics are four standard deviations of what independent numbers
 give; the numbers are fixed by their seeds, so a bound holds always or never.
+
+Covers `sampling`.
 """
 
 import math

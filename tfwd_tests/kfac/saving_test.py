@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from tfwd_tests import marks
 from tfwd_tests.kfac import training
 
 STEPS = 56
@@ -16,18 +17,16 @@ def batches():
     return list(zip(np.split(x, STEPS), np.split(y, STEPS), strict=True))
 
 
-@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "arguments",
     [
         {},
-        pytest.param({"stagger_inverses": True}, marks=pytest.mark.many),
-        pytest.param(
+        *marks.many(
+            {"stagger_inverses": True},
             {"damping_mode": "eigen", "curvature": "gauss_newton"},
-            marks=pytest.mark.many,
+            # Saved between the two halves of a step, too.
+            {"gradient_accumulation_steps": 2},
         ),
-        # Saved between the two halves of a step, too.
-        {"gradient_accumulation_steps": 2},
     ],
     ids=["together", "staggered", "eigen", "accumulated"],
 )

@@ -1,4 +1,7 @@
-"""What others put on a model or a layer is theirs: it stays, or comes back."""
+"""What others put on a model or a layer is theirs: it stays, or comes back.
+
+Covers `fitting`.
+"""
 
 import threading
 

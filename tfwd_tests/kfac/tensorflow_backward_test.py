@@ -1,4 +1,7 @@
-"""`preconditioned_backward` in a loop of one's own, by TensorFlow's tape."""
+"""`preconditioned_backward` in a loop of one's own, by TensorFlow's tape.
+
+Covers `tensorflow_backend`.
+"""
 
 import pytest
 import tensorflow as tf

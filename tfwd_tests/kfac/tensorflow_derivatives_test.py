@@ -193,7 +193,6 @@ def pair(made):
     return model, optimizer
 
 
-@pytest.mark.quick(9)
 @pytest.mark.parametrize(
     "penalty",
     [*CASES, stopped_gradient_of_a_weight],
@@ -209,7 +208,6 @@ def test_fit_is_right(penalty, pair):
     assert pair[1].attachment.differentiates_twice == falls_back
 
 
-@pytest.mark.quick(9)
 @pytest.mark.parametrize("penalty", CASES, ids=lambda each: each.__name__)
 def test_a_loop_of_ones_own_is_right_or_refused_in_one_line(penalty, pair):
     loss = penalties.Penalized(pair[0], penalty)

@@ -68,7 +68,6 @@ def assert_shared_out(model):
             np.testing.assert_array_equal(*copies)
 
 
-@pytest.mark.quick(1)
 # Exact and factored, sampled and eigen; the other two under `--full`.
 @pytest.mark.parametrize(
     "case",

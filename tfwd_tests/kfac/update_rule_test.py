@@ -1,4 +1,7 @@
-"""Thirty steps of KFAC against numpy, written from the papers."""
+"""Thirty steps of KFAC against numpy, written from the papers.
+
+Covers `optimizer`.
+"""
 
 import contextlib
 
@@ -8,6 +11,7 @@ import pytest
 from keras import layers
 
 import tfwd
+from tfwd_tests import marks
 from tfwd_tests.kfac import models
 from tfwd_tests.kfac import reference
 from tfwd_tests.optimizers import harness
@@ -104,26 +108,28 @@ def assert_equal(mode, dtype, cold=None, **options):
     assert harness.relative_error(actual, truth) < TOLERANCES[dtype]
 
 
-@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     ("mode", "damping_mode"),
     (
         ("none", "factored"),
         ("l2", "factored"),
         ("decoupled", "factored"),
-        ("stable", "factored"),
-        ("independent", "factored"),
-        ("l2", "eigen"),
-        ("decoupled", "eigen"),
+        *marks.many(
+            ("stable", "factored"),
+            ("independent", "factored"),
+            ("l2", "eigen"),
+            ("decoupled", "eigen"),
+        ),
     ),
 )
 def test_thirty_steps_equal_the_papers_in_float64(mode, damping_mode):
     assert_equal(mode, "float64", damping_mode=damping_mode)
 
 
-@pytest.mark.quick(1)
 @pytest.mark.parametrize(
-    "option", ({"damping": 0.05}, {"factor_decay": 0.95}), ids=str
+    "option",
+    ({"damping": 0.05}, *marks.many({"factor_decay": 0.95})),
+    ids=str,
 )
 def test_arguments_that_float32_cannot_hold_keep_float64(option):
     assert_equal("decoupled", "float64", **option)
@@ -135,14 +141,12 @@ def test_cold_start_on_three_batches_keeps_float64():
     )
 
 
-@pytest.mark.quick(1)
-@pytest.mark.parametrize("mode", ("l2", "decoupled"))
+@pytest.mark.parametrize("mode", ("l2", *marks.many("decoupled")))
 def test_thirty_steps_equal_the_papers_in_float32(mode):
     assert_equal(mode, "float32")
 
 
-@pytest.mark.quick(1)
-@pytest.mark.parametrize("mode", ("l2", "stable"))
+@pytest.mark.parametrize("mode", ("l2", *marks.many("stable")))
 def test_clipped_steps_equal_the_papers(mode):
     # Small enough to be active in every step.
     assert_equal(mode, "float64", kl_clip=2.0**-13)
@@ -174,14 +178,15 @@ def test_empirical_fisher_equals_the_papers():
     assert_equal("none", "float64", curvature="empirical")
 
 
-@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("mode", "damping_mode"),
     (
         ("l2", "factored"),
-        ("decoupled", "eigen"),
-        ("stable", "factored"),
-        ("independent", "factored"),
+        *marks.many(
+            ("decoupled", "eigen"),
+            ("stable", "factored"),
+            ("independent", "factored"),
+        ),
     ),
 )
 def test_with_a_huge_damping_it_is_sgd(mode, damping_mode):

@@ -8,6 +8,7 @@ import pytest
 from keras import layers
 
 import tfwd
+from tfwd_tests import marks
 from tfwd_tests.kfac import models
 
 # Sums of float64 products in another order.
@@ -61,9 +62,8 @@ def test_factors_do_not_depend_on_the_reduction_of_the_loss(reduction):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.quick(1)
-@pytest.mark.parametrize("jit_compile", (False, True))
-@pytest.mark.parametrize("scaled", (False, True))
+@pytest.mark.parametrize("jit_compile", (False, *marks.many(True)))
+@pytest.mark.parametrize("scaled", (False, *marks.many(True)))
 def test_factors_in_training_do_not_depend_on_loss_scale_or_compiler(
     scaled, jit_compile
 ):
@@ -116,8 +116,9 @@ def padded_networks():
 
 @pytest.mark.parametrize("curvature", ("fisher", "gauss_newton", "empirical"))
 @pytest.mark.parametrize("estimation", ("sampled", "exact"))
-@pytest.mark.parametrize("name", ("dense", "convolution", "einsum"))
-@pytest.mark.quick(6)
+@pytest.mark.parametrize(
+    "name", ("dense", *marks.many("convolution", "einsum"))
+)
 def test_padding_of_weight_0_does_not_count_whatever_it_holds(
     name, estimation, curvature
 ):

@@ -1,4 +1,7 @@
-"""What every model has in common, and what `build` refuses."""
+"""What every model has in common, and what `build` refuses.
+
+Covers `arguments` and `layers`.
+"""
 
 import keras
 import numpy as np

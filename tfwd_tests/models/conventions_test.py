@@ -8,6 +8,7 @@ import pytest
 
 from tfwd.models import conventions
 from tfwd.models import layers as layers_lib
+from tfwd_tests import marks
 from tfwd_tests.models import examining
 
 ZHANG = ["mlp", "vgg11", "resnet20"]
@@ -49,8 +50,9 @@ def test_kernels_start_glorot_uniform_and_biases_at_zero(name):
         assert np.all(keras.ops.convert_to_numpy(layer.bias) == 0)
 
 
-@pytest.mark.quick(1)
-@pytest.mark.parametrize("name", [*ZHANG, *XIE])
+@pytest.mark.parametrize(
+    "name", ["mlp", *marks.many("vgg11", "resnet20", *XIE)]
+)
 def test_kernels_and_biases_start_uniform_in_the_root_of_fan_in(name):
     for layer in examining.weight_layers(model_of(name, "xie2022")):
         limit = 1 / math.sqrt(fan_in(layer.kernel))

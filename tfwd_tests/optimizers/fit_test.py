@@ -4,14 +4,14 @@ import keras
 import numpy as np
 import pytest
 
+from tfwd_tests import marks
 from tfwd_tests.optimizers import fitting
 from tfwd_tests.optimizers import harness
 
-STABLE = ("SGDS", "AdamS", "AMSGradS", "AdaiS")
 
-
-@pytest.mark.quick(2)
-@pytest.mark.parametrize("name", STABLE)
+@pytest.mark.parametrize(
+    "name", ["SGDS", "AdamS", *marks.many("AMSGradS", "AdaiS")]
+)
 def test_fit_gives_the_same_weights_with_and_without_xla(name):
     plain = fitting.trained(name, jit_compile=False).get_weights()
     compiled = fitting.trained(name, jit_compile=True).get_weights()

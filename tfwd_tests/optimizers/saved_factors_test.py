@@ -1,4 +1,7 @@
-"""Saved factors belong to positions, of the same variables alone."""
+"""Saved factors belong to positions, of the same variables alone.
+
+Covers `saved_variables`.
+"""
 
 import contextlib
 import json

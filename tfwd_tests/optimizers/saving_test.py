@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tfwd
+from tfwd_tests import marks
 from tfwd_tests.optimizers import table
 
 EXCLUDED = ("@bias", "second.*kernel")
@@ -112,8 +113,9 @@ def test_saved_loaded_and_continued_equals_uninterrupted(case, tmp_path):
     assert loaded.optimizer.weight_decay_factors == (0.5, 0, 0, 0, 1, 0)
 
 
-@pytest.mark.quick(1)
-@pytest.mark.parametrize("architecture", MODELS)
+@pytest.mark.parametrize(
+    "architecture", ["sequential", *marks.many("nested", "subclassed")]
+)
 def test_exclusions_survive_the_renaming_of_variables_in_fit(
     architecture, tmp_path
 ):

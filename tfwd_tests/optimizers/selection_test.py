@@ -1,4 +1,7 @@
-"""Which variables decay: patterns, factors, and what is saved of them."""
+"""Which variables decay: patterns, factors, and what is saved of them.
+
+Covers `selective`, `summary` and `factors`.
+"""
 
 import re
 

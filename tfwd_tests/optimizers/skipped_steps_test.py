@@ -1,4 +1,7 @@
-"""A step whose gradient is not finite moves nothing, and is counted."""
+"""A step whose gradient is not finite moves nothing, and is counted.
+
+Covers `guarded` and `conditional`.
+"""
 
 import functools
 

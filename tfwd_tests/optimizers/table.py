@@ -116,14 +116,14 @@ CASES = tuple(
     (row, mode) for row in ROWS for mode in row.cls.weight_decay_modes
 )
 DEFAULT_CASES = tuple((row, mode) for row, mode in CASES if not row.label)
-_STABLE = ("SGDS", "AdamS", "AMSGradS", "AdaiS")
+STABLE = ("SGDS", "AdamS", "AMSGradS", "AdaiS")
 
 
 def abridged(cases):
     """The same cases, all but the stable optimizers' under `--full` alone."""
     return [
         case
-        if case[0].name in _STABLE
+        if case[0].name in STABLE
         else pytest.param(case, marks=pytest.mark.many)
         for case in cases
     ]

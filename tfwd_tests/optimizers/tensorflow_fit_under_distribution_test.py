@@ -137,7 +137,6 @@ def test_fit_skips_the_batch_that_is_bad_on_one_replica():
     assert copies(model.optimizer.skipped_steps) == [1, 1]
 
 
-@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("row", "skipped", "scale"), [(7, 1, 1024.0), (4, 0, 512.0)]
 )

@@ -1,4 +1,7 @@
-"""What the decay does to each variable, as rows of numbers."""
+"""What the decay does to each variable, as rows of numbers.
+
+Covers `decay_report`.
+"""
 
 import math
 

@@ -87,7 +87,6 @@ def concatenated(loop, rows):
     optimizer.apply(gradients, model.trainable_variables)
 
 
-@pytest.mark.quick(6)
 @pytest.mark.parametrize(
     ("length", "batches"),
     [

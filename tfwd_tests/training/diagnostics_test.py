@@ -129,7 +129,6 @@ def whole(tmp_path_factory):
     return folder
 
 
-@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("owner", "name", "count"),
     [

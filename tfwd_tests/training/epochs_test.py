@@ -39,7 +39,6 @@ def whole(tmp_path_factory):
     return folder
 
 
-@pytest.mark.quick(2)
 # Checkpoint and last.keras are written once before the first epoch as well;
 # best.keras after epochs that are better than those before.
 @pytest.mark.parametrize(

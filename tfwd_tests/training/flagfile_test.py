@@ -1,4 +1,7 @@
-"""Flags: what is parsed, what is written, and that both agree."""
+"""Flags: what is parsed, what is written, and that both agree.
+
+Covers `decimals`, `fields`, `flag_help`, `flag_lines` and `paths`.
+"""
 
 import dataclasses
 

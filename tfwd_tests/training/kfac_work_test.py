@@ -86,7 +86,6 @@ def weights_of(loop):
     return np.concatenate([np.ravel(each) for each in weights])
 
 
-@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -161,7 +160,6 @@ def test_training_repeats_bit_for_bit():
     assert first == second
 
 
-@pytest.mark.quick(1)
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_cold_start_is_the_mean_of_all_batches(replicas):
     loop = made_loop(looping.mirrored(replicas), layers=list)

@@ -1,4 +1,7 @@
-"""metrics.csv, run.json, TensorBoard and the final table."""
+"""metrics.csv, run.json, TensorBoard and the final table.
+
+Covers `columns` and `writers`.
+"""
 
 import json
 

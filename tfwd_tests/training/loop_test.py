@@ -51,7 +51,6 @@ def test_training_equals_softmax_regression_in_numpy():
     assert accuracy == pytest.approx(correct / EXAMPLES)
 
 
-@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("optimizer", "arguments"),
     [
@@ -121,7 +120,6 @@ def test_moving_averages_are_the_mean_of_the_replicas_and_equal_on_both():
         np.testing.assert_allclose(each, expected, rtol=1e-5)
 
 
-@pytest.mark.quick(2)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("step", [1, 2, 3])
 @pytest.mark.parametrize("replicas", [1, 2])

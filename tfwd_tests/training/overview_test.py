@@ -1,4 +1,7 @@
-"""What a run says before it starts, in between, and of its table."""
+"""What a run says before it starts, in between, and of its table.
+
+Covers `pace`.
+"""
 
 import datetime
 import math

@@ -1,4 +1,7 @@
-"""Model files of every kind: eval and diagnose refuse them in one line."""
+"""Model files of every kind: eval and diagnose refuse them in one line.
+
+Covers `keras_file`, `model_form` and `reasons`.
+"""
 
 import json
 import pathlib

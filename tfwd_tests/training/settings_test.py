@@ -1,8 +1,15 @@
-"""Settings: every rule is stated with the flag's name and the value."""
+"""Settings: every rule is stated with the flag's name and the value.
+
+How the binary refuses is in bad_input_test.py, for one rule of each kind.
+
+Covers `rules`.
+"""
 
 import pytest
 
+from tfwd.training.config import flagfile
 from tfwd.training.config import settings as settings_lib
+from tfwd.training.config import usage
 
 
 @pytest.mark.parametrize(
@@ -96,3 +103,140 @@ def test_multipliers_split_at_the_last_equals_sign():
         weight_decay_multiplier=("a=b=0.5", "bias$=0")
     )
     assert settings.multipliers() == {"a=b": 0.5, "bias$": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--epochs="], ["--epochs="]),
+        (["--batch_size=1e3"], ["--batch_size", "1e3"]),
+        (["--epochs=9999999999"], ["--epochs", "below 4294967296"]),
+        (["--flagfile="], ["--flagfile", "must name a file"]),
+        (["--mode=test"], ["--mode", "train, eval", "test"]),
+        (["--keep_checkpoints=0"], ["--keep_checkpoints", "at least 1", "0"]),
+        (["--on_nan=ignore"], ["--on_nan", "stop, restore", "ignore"]),
+        (["--step_timeout=0"], ["--step_timeout", "above 0", "0.0"]),
+        (["--step_timeout=nan"], ["--step_timeout", "finite", "nan"]),
+        (["--resume=maybe"], ["--resume", "auto, never, must", "maybe"]),
+        (["--label_smoothing=1"], ["--label_smoothing", "below 1", "1.0"]),
+        (["--label_smoothing=-0.1"], ["--label_smoothing", "at least 0"]),
+        (
+            [
+                *("--optimizer=kfac", "--curvature=empirical"),
+                "--label_smoothing=0.1",
+            ],
+            ["--label_smoothing", "0 for --curvature=empirical", "=0.1"],
+        ),
+        (["--loss_scale_factor=0"], ["--loss_scale_factor", "above 0"]),
+        (["--weight_decay=1e39"], ["--weight_decay", "float32", "1e+39"]),
+        (["--learning_rate=1e-46"], ["--learning_rate", "float32", "1e-46"]),
+        (
+            ["--schedule=cosine_restarts", "--restart_multiplier=1e300"],
+            ["--restart_multiplier", "1e+300"],
+        ),
+        (
+            ["--schedule=cosine_restarts", "--restart_multiplier=1.0000001"],
+            ["--restart_multiplier", "1 or at least 1.001", "1.0000001"],
+        ),
+        (
+            ["--schedule=cosine_restarts", "--restart_epochs=1e9"],
+            ["--restart_epochs", "at most 1e+06", "1000000000.0"],
+        ),
+        (
+            ["--schedule=step", f"--decay_epochs=9{'9' * 20}"],
+            ["--decay_epochs", "below 4294967296", "999"],
+        ),
+        (["--hidden_layers=4294967295"], ["--hidden_layers", "at most 1000"]),
+        (
+            ["--optimizer=kfac", "--inverse_every=4294967295"],
+            ["--inverse_every", "at most 1e+06", "4294967295"],
+        ),
+        (["--step_timeout=1e300"], ["--step_timeout", "1e+300"]),
+        (
+            ["--diagnostics=jacobian", "--diagnostics_projections=4000000000"],
+            ["--diagnostics_projections", "at most 1000", "4000000000"],
+        ),
+        (
+            ["--strategy=mirrored", "--virtual_cpus=4294967295"],
+            ["--virtual_cpus", "at most 1024", "4294967295"],
+        ),
+        (["--epochs=0x10"], ["--epochs", "decimal", "0x10"]),
+        (["--batch_size=1_0"], ["--batch_size", "decimal", "1_0"]),
+        (["--learning_rate=1_0"], ["--learning_rate", "decimal", "1_0"]),
+        (
+            ["--model=resnet20", "--hidden_units=9"],
+            ["--hidden_units", "--model=mlp or lstm", "9"],
+        ),
+        (
+            ["--schedule=cosine", "--decay_epochs=5"],
+            ["--decay_epochs", "--schedule=step", "5"],
+        ),
+        (
+            ["--base_batch_size=128"],
+            ["--base_batch_size", "--scaling_rule=lr", "128"],
+        ),
+        (["--decay_epochs=a"], ["--decay_epochs", "whole", "=a"]),
+        (["--decay_epochs=5,3"], ["--decay_epochs", "increasing", "5,3"]),
+        (
+            ["--exclude_from_weight_decay="],
+            ["--exclude_from", "one line", "''"],
+        ),
+        (
+            ["--weight_decay_multiplier=bias=1e39"],
+            ["--weight_decay_multiplier", "factor", "bias=1e39"],
+        ),
+        (
+            ["--decay_scope=none", "--decay_scope_from_epoch=30"],
+            ["--decay_scope_from_epoch", "below --epochs=30", "=30"],
+        ),
+        (["--dataset=ptb"], ["--model", "lstm", "=mlp"]),
+        (["--model=lstm"], ["--model", "--dataset=ptb", "=lstm"]),
+        (
+            ["--dataset=ptb", "--model=lstm", "--optimizer=kfac"],
+            ["--optimizer", "lstm", "=kfac"],
+        ),
+        (
+            ["--dataset=ptb", "--model=lstm", "--bptt=0"],
+            ["--bptt", "at least 1", "0"],
+        ),
+        (["--eval_batch_size=0"], ["--eval_batch_size", "at least 1", "0"]),
+        (["--width=0"], ["--width", "above 0", "0.0"]),
+        (["--dropout=0.5"], ["--dropout", "--model=googlenet", "0.5"]),
+        (["--dropout=1"], ["--dropout", "below 1", "1.0"]),
+        (["--convention=he2015"], ["--convention", "zhang2019", "he2015"]),
+        (["--dtype_policy=float16"], ["--dtype_policy", "mixed_", "float16"]),
+        (["--hidden_layers=-1"], ["--hidden_layers", "at least 0", "-1"]),
+        (["--strategy=magic"], ["--strategy", "mirrored", "magic"]),
+        (["--tpu=nonesuch"], ["--tpu", "--strategy=tpu", "nonesuch"]),
+        (
+            ["--strategy=multi_worker", "--worker_hosts=a:1,b:2"],
+            ["--task_index", "--worker_hosts", "None"],
+        ),
+        (
+            ["--strategy=multi_worker", "--task_index=0"],
+            ["--task_index", "--worker_hosts", "0"],
+        ),
+        (
+            [
+                "--strategy=multi_worker",
+                "--worker_hosts=a:1,b:2",
+                "--task_index=-1",
+            ],
+            ["--task_index", "at least 0", "-1"],
+        ),
+        (
+            ["--worker_hosts=a:1,b:2", "--task_index=0"],
+            ["--strategy=multi_worker", "a:1,b"],
+        ),
+    ],
+    ids=lambda value: ",".join(value) if value[0].startswith("-") else "",
+)
+def test_command_line_that_breaks_a_rule_is_refused_in_one_line(
+    arguments, words
+):
+    with pytest.raises(usage.UsageError) as error:
+        flagfile.parse(arguments)
+    message = str(error.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message

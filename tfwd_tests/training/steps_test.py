@@ -1,4 +1,7 @@
-"""steps.csv: what its rows are, and that nothing that ends a run shows."""
+"""steps.csv: what its rows are, and that nothing that ends a run shows.
+
+Covers `step_rows`.
+"""
 
 import csv
 import math
@@ -102,7 +105,6 @@ def whole(tmp_path_factory):
 RESUMED = ["--log_every=2", "--steps_per_loop=3", "--checkpoint_every=3"]
 
 
-@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     ("owner", "name", "count"),
     [

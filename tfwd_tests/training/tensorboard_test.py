@@ -1,4 +1,7 @@
-"""TensorBoard, which reads the event files of a run while it goes on."""
+"""TensorBoard, which reads the event files of a run while it goes on.
+
+Covers `tensorflow_events`.
+"""
 
 import pathlib
 

@@ -239,7 +239,6 @@ def test_replicas_that_merge_nothing_train_as_one_device(tmp_path):
     assert code == 0, (tmp_path / "log").read_text()
 
 
-@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "name", ["sgds", "adams", pytest.param("kfac", marks=pytest.mark.many)]
 )

@@ -1,4 +1,7 @@
-"""What `--search` says of one value, against points worked out by hand."""
+"""What `--search` says of one value, against points worked out by hand.
+
+Covers `ranges` and `searchable`.
+"""
 
 import keras_tuner
 import numpy as np

@@ -1,4 +1,7 @@
-"""TensorBoard's HParams plugin reads what a search wrote."""
+"""TensorBoard's HParams plugin reads what a search wrote.
+
+Covers `hparams_record`.
+"""
 
 import pytest
 from tensorboard.backend.event_processing import event_accumulator

@@ -1,4 +1,7 @@
-"""Linked values against their formulas, and what is no link."""
+"""Linked values against their formulas, and what is no link.
+
+Covers `linked`.
+"""
 
 import pytest
 

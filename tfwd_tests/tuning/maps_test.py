@@ -1,4 +1,7 @@
-"""All that a map says, from its file to the lines that people read."""
+"""All that a map says, from its file to the lines that people read.
+
+Covers `finding`.
+"""
 
 import csv
 import warnings

@@ -1,4 +1,7 @@
-"""The oracles ask for the right trials, and for the same ones after a kill."""
+"""The oracles ask for the right trials, and for the same ones after a kill.
+
+Covers `durable_oracle`, `hyperband_oracle` and `verdict`.
+"""
 
 import dataclasses
 import json

@@ -1,4 +1,7 @@
-"""What a picture of a search shows."""
+"""What a picture of a search shows.
+
+Covers `heatmap`, `grid_cells` and `plots`.
+"""
 
 import numpy as np
 import pytest

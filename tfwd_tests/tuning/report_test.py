@@ -1,4 +1,7 @@
-"""What the report of a search says."""
+"""What the report of a search says.
+
+Covers `map_report`, `wording` and `lines`.
+"""
 
 import dataclasses
 import functools

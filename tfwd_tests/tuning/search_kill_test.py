@@ -1,4 +1,7 @@
-"""A search that is killed at any moment ends like one that was not."""
+"""A search that is killed at any moment ends like one that was not.
+
+Covers `worker` and `chief`.
+"""
 
 import os
 import random

@@ -1,4 +1,7 @@
-"""Spaces: their cells, what a cell trains, and what is refused beforehand."""
+"""Spaces: their cells, what a cell trains, and what is refused beforehand.
+
+Covers `tuner_limits` and `cell`.
+"""
 
 import subprocess
 import sys

@@ -1,4 +1,7 @@
-"""A run of a search ends as it should, whatever ends it."""
+"""A run of a search ends as it should, whatever ends it.
+
+Covers `graphs`.
+"""
 
 import gc
 import os

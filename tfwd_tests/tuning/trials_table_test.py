@@ -1,4 +1,7 @@
-"""trials.csv is written whole and read back to the same values."""
+"""trials.csv is written whole and read back to the same values.
+
+Covers `trials_table`.
+"""
 
 import math
 import time

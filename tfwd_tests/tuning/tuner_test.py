@@ -1,4 +1,7 @@
-"""Each run is made once, and an unchanged KerasTuner reads the folder."""
+"""Each run is made once, and an unchanged KerasTuner reads the folder.
+
+Covers `promotion` and `stopped`.
+"""
 
 import errno
 import json

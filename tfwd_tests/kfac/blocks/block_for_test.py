@@ -1,4 +1,7 @@
-"""Which layers have a block, and why the others have none."""
+"""Which layers have a block, and why the others have none.
+
+Covers `block`.
+"""
 
 import keras
 import numpy as np

@@ -1,4 +1,7 @@
-"""The block of Dense: rows are all axes but the last."""
+"""The block of Dense: rows are all axes but the last.
+
+Covers `kronecker` and `rows`.
+"""
 
 import keras
 import numpy as np

@@ -1,4 +1,7 @@
-"""The block of EinsumDense: the equation says what every axis is."""
+"""The block of EinsumDense: the equation says what every axis is.
+
+Covers `equation`.
+"""
 
 import string
 
