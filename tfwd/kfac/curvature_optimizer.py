@@ -4,109 +4,34 @@ import keras
 from keras import ops
 
 from tfwd.kfac import attachment as attachment_lib
-from tfwd.kfac import curvature as curvature_lib
-from tfwd.kfac import damped
+from tfwd.kfac import backend
+from tfwd.kfac import configured
 from tfwd.kfac import failures
-from tfwd.kfac import inverses
 from tfwd.kfac import registration
 from tfwd.kfac import schedule as schedule_lib
 from tfwd.kfac import state as state_lib
 from tfwd.optimizers import arguments
 from tfwd.optimizers import policy
 
-if keras.backend.backend() == "tensorflow":
-    from tfwd.kfac import tensorflow_backend as backend_lib
-elif keras.backend.backend() == "jax":
-    from tfwd.kfac import jax_backend as backend_lib
-else:
-    backend_lib = None
-
-UPDATE_ORDERS = ("algorithm", "authors")
-UNSUPPORTED = ("error", "sgd")
-
 # Sampled vectors of a cold start: far from any step of the training.
 _COLD_START_STEP = 2**30
 
 
-class CurvatureOptimizer(damped.DampedOptimizer):
+class CurvatureOptimizer(configured.ConfiguredOptimizer):
     """Holds factors and inverses, and says when they are due.
 
     What is done with them is for the leaf: `tfwd.KFAC`, which documents the
     arguments.
     """
 
-    def __init__(
-        self,
-        learning_rate,
-        weight_decay,
-        *,
-        curvature,
-        damping,
-        damping_mode,
-        factor_decay,
-        factor_every,
-        inverse_every,
-        stagger_inverses,
-        curvature_scale,
-        estimation,
-        on_unsupported,
-        update_order,
-        seed,
-        **policy_arguments,
-    ):
-        """Checks and keeps the arguments."""
-        if backend_lib is None:
+    def __init__(self, learning_rate, weight_decay, **arguments):
+        if backend.current is None:
             raise ValueError(
                 "KFAC needs the backend tensorflow or jax. Received: "
                 f"{keras.backend.backend()}"
             )
-        choice, steps = arguments.check_choice, arguments.LARGEST_STEP
-        curvature = choice("curvature", curvature, curvature_lib.CURVATURES)
-        damping_mode = choice(
-            "damping_mode", damping_mode, inverses.DAMPING_MODES
-        )
-        estimation = choice("estimation", estimation, curvature_lib.ESTIMATIONS)
-        on_unsupported = choice("on_unsupported", on_unsupported, UNSUPPORTED)
-        update_order = choice("update_order", update_order, UPDATE_ORDERS)
-        if curvature_scale is not None:
-            curvature_scale = arguments.check_positive(
-                "curvature_scale", curvature_scale
-            )
-        factor_decay = arguments.check_decay_rate("factor_decay", factor_decay)
-        factor_every = arguments.check_whole(
-            "factor_every", factor_every, 1, steps
-        )
-        inverse_every = arguments.check_whole(
-            "inverse_every", inverse_every, 1, steps
-        )
-        stagger_inverses = arguments.check_boolean(
-            "stagger_inverses", stagger_inverses
-        )
-        seed = arguments.check_whole("seed", seed, 0)
-        accumulated = policy_arguments.get("gradient_accumulation_steps")
-        if update_order == "authors" and accumulated is not None:
-            raise ValueError(
-                "`gradient_accumulation_steps` must be None with "
-                "update_order='authors', where the last batch of a step would "
-                "meet other weights than the first. Received: "
-                f"gradient_accumulation_steps={arguments.shown(accumulated)}"
-            )
-        super().__init__(
-            learning_rate, weight_decay, damping=damping, **policy_arguments
-        )
-        self.curvature = curvature
-        self.damping_mode = damping_mode
-        self.factor_decay = factor_decay
-        self.factor_every = factor_every
-        self.inverse_every = inverse_every
-        self.stagger_inverses = stagger_inverses
-        self.curvature_scale = curvature_scale
-        self.estimation = estimation
-        self.on_unsupported = on_unsupported
-        self.update_order = update_order
-        self.seed = seed
-        self.backend = backend_lib
-        self.strategy = backend_lib.strategy_in_force()
+        super().__init__(learning_rate, weight_decay, **arguments)
+        self.strategy = backend.current.strategy_in_force()
         self._attached = None
         # Of the model attached last, or else of the one a config speaks of.
         self._report = None
@@ -140,7 +65,9 @@ class CurvatureOptimizer(damped.DampedOptimizer):
                 f"first. Received: {model.name}, built={model.built}"
             )
         blocks, report = registration.of_model(
-            model, self.on_unsupported, self.damping_mode
+            model,
+            self.configuration.on_unsupported,
+            self.configuration.damping_mode,
         )
         if not blocks:
             raise ValueError(
@@ -182,10 +109,9 @@ class CurvatureOptimizer(damped.DampedOptimizer):
             )
         super().build(variables)
         self._state = state_lib.CurvatureState(
-            backend_lib,
             self.add_variable,
             self._report.records,
-            self.damping_mode,
+            self.configuration.damping_mode,
             failures.Failures(self.add_variable, self.skipped_steps),
         )
 
@@ -219,18 +145,21 @@ class CurvatureOptimizer(damped.DampedOptimizer):
     @property
     def schedule(self):
         """The `schedule.Schedule` of factors and inverses."""
-        units = self.curvature_state().units
+        units, configuration = self.curvature_state().units, self.configuration
+        factor_every, inverse_every = (
+            configuration.factor_every,
+            configuration.inverse_every,
+        )
         slots = (0,) * len(units)
-        if self.stagger_inverses:
-            costs = [unit.cost for unit in units]
+        if configuration.stagger_inverses:
             slots = schedule_lib.staggered_slots(
-                costs, self.inverse_every, self.factor_every
+                [unit.cost for unit in units], inverse_every, factor_every
             )
         return schedule_lib.Schedule(
             slots,
-            self.factor_every,
-            self.inverse_every,
-            self.update_order == "authors",
+            factor_every,
+            inverse_every,
+            configuration.update_order == "authors",
             bool(ops.convert_to_numpy(self._state.cold_starts)),
             self.gradient_accumulation_steps or 1,
         )
@@ -238,7 +167,7 @@ class CurvatureOptimizer(damped.DampedOptimizer):
     def curvature_state(self):
         """Returns the `state.CurvatureState`, which it creates if need be."""
         if self._state is None:
-            with backend_lib.scope_of(self.strategy):
+            with backend.current.scope_of(self.strategy):
                 self.build(self.attachment.model.trainable_variables)
         return self._state
 
@@ -266,7 +195,9 @@ class CurvatureOptimizer(damped.DampedOptimizer):
             self.attachment.update_inverses(tuple(units))
 
     def cold_start(self, dataset, average=None):
-        """Averages the factors over a pass with frozen weights, and inverts.
+        """Burn-in: averages the factors over a pass, and inverts them.
+
+        The weights are frozen. Zhang et al. 2019 call it a cold start.
 
         Args:
             dataset: Iterable of batches: inputs, or (inputs, targets) or
@@ -305,17 +236,7 @@ class CurvatureOptimizer(damped.DampedOptimizer):
         predictions per example, G is the mean over them too.) One factor F
         where a block has one.
         """
-        state = self.curvature_state()
-        positions = ops.convert_to_numpy(state.positions)
-        result = {}
-        for number, record in enumerate(self._report.records):
-            factors = [ops.convert_to_numpy(f) for f in state.debiased(number)]
-            if len(factors) == 2:
-                factors[1] = factors[1] / positions[number].astype(
-                    factors[1].dtype
-                )
-            result[record.layer] = tuple(factors)
-        return result
+        return self.curvature_state().by_layer(self._report.records)
 
     def summary(self, print_fn=print):
         """Prints the registration, and the failures so far."""
@@ -376,16 +297,7 @@ class CurvatureOptimizer(damped.DampedOptimizer):
         return optimizer
 
     def _check_same_variables(self, known, variables):
-        if [id(v) for v in known] != [id(v) for v in variables]:
-            changes = ""
-            if self._attached is not None:
-                layers = [block.layer for block in self._attached.blocks]
-                changes = registration.changes_of(layers)
-            raise ValueError(
-                "KFAC must be attached to the model that it trains, after the "
-                "last change of its layers and of `trainable`, and train all "
-                "of it, not a part as in a `MultiOptimizer`; once built, "
-                "another model needs a new optimizer. Received: "
-                f"{len(variables)} variables, not the {len(known)} it knows"
-                f"{f' ({changes})' if changes else ''}"
-            )
+        blocks = self._attached.blocks if self._attached is not None else ()
+        registration.check_same_variables(
+            known, variables, [block.layer for block in blocks]
+        )
