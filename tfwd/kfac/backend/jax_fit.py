@@ -54,14 +54,11 @@ def make_train_function(model, optimizer, force=False):
         with context:
             return model.train_step(state, data)
 
-    def factors(data):
-        attached.add_batch(*keras.utils.unpack_x_y_sample_weight(data))
-
     # JAX keeps traces by function: a new one is traced anew.
     take_step = trainer.retried(
         attached, lambda: jit(functools.partial(step), donate_argnums=0)
     )
-    take_factors = stateless(factors)
+    take_factors = stateless(attached.add_batch)
 
     @functools.cache
     def take_inverses(units):
@@ -77,9 +74,9 @@ def make_train_function(model, optimizer, force=False):
         trainable, non_trainable, values, metrics = state
         with jax_backend.full_precision():
             if work.factors:
-                inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-                attached.check_dense(inputs)
-                values = take_factors(values, trainable, non_trainable, data)
+                batch = keras.utils.unpack_x_y_sample_weight(data)
+                attached.check_dense(batch[0])
+                values = take_factors(values, trainable, non_trainable, *batch)
             if work.inverses:
                 run = take_inverses(work.inverses)
                 values = run(values, trainable, non_trainable)

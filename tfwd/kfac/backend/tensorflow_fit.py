@@ -37,12 +37,9 @@ def make_train_function(model, optimizer, force=False):
         with context:
             return model.train_step(data)
 
-    def factors(data):
-        attached.add_batch(*keras.utils.unpack_x_y_sample_weight(data))
-
     # Given a list of one batch, Keras' own step takes no iterator.
     take_step = trainer.retried(attached, lambda: model._make_function(step))
-    take_factors = _on_replicas(model, factors)
+    take_factors = _on_replicas(model, attached.add_batch)
 
     def train_batch(data):
         if attached.rows_hint is None:
@@ -73,11 +70,17 @@ def make_train_function(model, optimizer, force=False):
 
 
 def _on_replicas(model, function):
-    """Returns a function of a batch that runs on every replica, compiled."""
+    """Returns a function of batches, compiled, that runs on every replica.
+
+    Args:
+        model: The model, whose strategy has the replicas.
+        function: A function of a replica's inputs, targets and weights.
+    """
     strategy = model.distribute_strategy
 
     def on_replicas(data):
-        strategy.run(function, args=(data,))
+        batch = keras.utils.unpack_x_y_sample_weight(data)
+        strategy.run(function, args=batch)
 
     if not model.run_eagerly:
         on_replicas = tf.function(
