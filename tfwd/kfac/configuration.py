@@ -12,7 +12,7 @@ def _checked(check, *limits, is_optional=False):
 
     Args:
         check: One of `tfwd.optimizers.arguments`.
-        *limits: Of the values.
+        *limits: Limits of the values, for `check`.
         is_optional: Whether None is left as it is.
     """
 

@@ -61,7 +61,7 @@ class Report:
     Attributes:
         records: A `Record` per block.
         uncovered: An `Uncovered` per variable that plain SGD moves.
-        damping_mode: Of the optimizer.
+        damping_mode: Damping mode of the optimizer.
     """
 
     records: tuple[Record, ...]
@@ -106,7 +106,7 @@ def of_model(model, on_unsupported, damping_mode):
     Args:
         model: A built Keras model.
         on_unsupported: "error", or "sgd" to leave variables without a block.
-        damping_mode: Of the optimizer, for the report.
+        damping_mode: Damping mode of the optimizer, for the report.
 
     Returns:
         The blocks in the order of the layers, and the `Report`.

@@ -71,8 +71,8 @@ class CurvatureState:
     def inverses_of(self, block):
         """Returns the cached inverse of each factor of a block."""
         return [
-            kept
-            for unit, kept in zip(self.units, self.inverses, strict=True)
+            cached
+            for unit, cached in zip(self.units, self.inverses, strict=True)
             if unit.block == block
         ]
 
@@ -184,7 +184,7 @@ class CurvatureState:
         # Any number does: the result is thrown away.
         damping = ops.where(is_valid, damping, ops.ones_like(damping))
         for number in units:
-            kept = self.inverses[number]
+            cached = self.inverses[number]
 
             def compute(number=number):
                 unit = self.units[number]
@@ -212,7 +212,7 @@ class CurvatureState:
 
             # As floats: integers live on the host, from where TensorFlow does
             # not reduce together with tensors on a device.
-            like = [*(v.value for v in kept), ops.zeros((2,), "float32")]
+            like = [*(v.value for v in cached), ops.zeros((2,), "float32")]
             *values, flags = backend.current.computed_by(
                 owners[number], compute, like
             )

@@ -69,7 +69,7 @@ def tracing(key):
     """Returns a context in which functions are traced that were traced before.
 
     Args:
-        key: Of the traces that are made inside, which are kept.
+        key: Key of the traces that are made inside, which are cached.
     """
     return _traces(key)
 

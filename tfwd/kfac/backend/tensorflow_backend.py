@@ -116,7 +116,7 @@ def undifferentiable(x, message):
 
     Args:
         x: A tensor.
-        message: Of the error that a derivative raises, in ASCII.
+        message: Message of the error that a derivative raises, in ASCII.
     """
     # An operation of its own, which survives where a rule is dropped.
     return tf.raw_ops.PreventGradient(input=x, message=message)
