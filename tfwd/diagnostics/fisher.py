@@ -22,21 +22,23 @@ from tfwd.diagnostics import outputs
 from tfwd.diagnostics.backend import derivatives
 
 
-def squared_norms(model, inputs, head, variables=None):
+def squared_norms(model, inputs, likelihood, variables=None):
     """Returns (J_θ θ)ᵀ H (J_θ θ) of each example, [batch].
 
     Args:
         model: A built Keras model.
         inputs: Its inputs.
-        head: What `outputs.head_of` returned.
+        likelihood: What `outputs.likelihood_of` returned.
         variables: θ; all trainable variables by default.
     """
-    z, tangent = gauss_newton.along_weights(model, inputs, head, variables)
-    if head.distribution == "gaussian":
+    z, tangent = gauss_newton.along_weights(
+        model, inputs, likelihood, variables
+    )
+    if likelihood.distribution == "gaussian":
         products = 2 * ops.mean(ops.square(tangent), axis=-1)
     else:
-        p = outputs.probabilities(z, head)
-        if head.distribution == "softmax":
+        p = outputs.probabilities(z, likelihood)
+        if likelihood.distribution == "softmax":
             # The variance of the tangent under p, which cannot be negative.
             mean = ops.sum(p * tangent, axis=-1, keepdims=True)
             products = ops.sum(p * ops.square(tangent - mean), axis=-1)
@@ -45,14 +47,14 @@ def squared_norms(model, inputs, head, variables=None):
     return ops.mean(products, axis=-1)
 
 
-def label_norms(model, inputs, labels, head, variables=None):
+def label_norms(model, inputs, labels, likelihood, variables=None):
     """Returns ⟨∂ℓ/∂z, J_θ θ⟩² of each example, [batch].
 
     Args:
         model: A built Keras model.
         inputs: Its inputs.
         labels: As the loss takes them.
-        head: What `outputs.head_of` returned.
+        likelihood: What `outputs.likelihood_of` returned.
         variables: θ; all trainable variables by default.
 
     Raises:
@@ -63,17 +65,23 @@ def label_norms(model, inputs, labels, head, variables=None):
             "The norm with labels needs them beside the inputs. "
             "Received: labels=None"
         )
-    z, tangent = gauss_newton.along_weights(model, inputs, head, variables)
-    gradient = _gradient_of_labels(z, labels, head)
+    z, tangent = gauss_newton.along_weights(
+        model, inputs, likelihood, variables
+    )
+    gradient = _gradient_of_labels(z, labels, likelihood)
     products = ops.square(ops.sum(gradient * tangent, axis=-1))
     return ops.mean(products, axis=-1)
 
 
-def _gradient_of_labels(z, labels, head):
+def _gradient_of_labels(z, labels, likelihood):
     """Returns ∂ℓ/∂z of every prediction's own loss, like z."""
 
     def total(z):
-        output = z if head.from_logits else outputs.probabilities(z, head)
-        return ops.sum(head.losses(output, labels))
+        output = (
+            z
+            if likelihood.from_logits
+            else outputs.probabilities(z, likelihood)
+        )
+        return ops.sum(likelihood.losses(output, labels))
 
     return derivatives.kfac.gradient_of(total, z)

@@ -20,20 +20,20 @@ from tfwd.diagnostics.backend import derivatives
 from tfwd.kfac import capture
 
 
-def squared_norms(model, inputs, head, variables=None):
+def squared_norms(model, inputs, likelihood, variables=None):
     """Returns ‖J_θ θ‖² of each example, [batch].
 
     Args:
         model: A built Keras model.
         inputs: Its inputs.
-        head: What `outputs.head_of` returned.
+        likelihood: What `outputs.likelihood_of` returned.
         variables: θ; all trainable variables by default.
     """
-    _, tangent = along_weights(model, inputs, head, variables)
+    _, tangent = along_weights(model, inputs, likelihood, variables)
     return ops.mean(ops.sum(ops.square(tangent), axis=-1), axis=-1)
 
 
-def along_weights(model, inputs, head, variables=None):
+def along_weights(model, inputs, likelihood, variables=None):
     """Returns z and J_θ θ, both [batch, predictions, outputs].
 
     Raises:
@@ -55,7 +55,7 @@ def along_weights(model, inputs, head, variables=None):
             for variable, value in zip(variables, values, strict=True)
         ]
         return outputs.with_predictions(
-            outputs.logits(model, inputs, head, replaced)
+            outputs.logits(model, inputs, likelihood, replaced)
         )
 
     z, tangent = derivatives.current.derivative(scaled, dtype)

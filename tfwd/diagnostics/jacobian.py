@@ -29,7 +29,7 @@ OUTPUTS = ("logits", "probabilities")
 def squared_norms(
     model,
     inputs,
-    head,
+    likelihood,
     *,
     projections=None,
     of="logits",
@@ -42,7 +42,7 @@ def squared_norms(
     Args:
         model: A Keras model that treats examples one by one.
         inputs: One float tensor [batch, ...].
-        head: What `outputs.head_of` returned.
+        likelihood: What `outputs.likelihood_of` returned.
         projections: None for the exact value, at a backpropagation per output,
             or how many projections to average: unbiased, and of variance
             2 Σ_{i≠j} (J Jᵀ)²_ij / projections.
@@ -56,15 +56,15 @@ def squared_norms(
         ValueError: If the input is not one float tensor, or an argument is not
             valid.
     """
-    check(head, projections, of)
+    check(likelihood, projections, of)
     tensor = _float_tensor(inputs)
 
     def flat(tensor):
         z = outputs.logits(
-            model, keras.tree.pack_sequence_as(inputs, [tensor]), head
+            model, keras.tree.pack_sequence_as(inputs, [tensor]), likelihood
         )
         if of == "probabilities":
-            z = outputs.probabilities(z, head)
+            z = outputs.probabilities(z, likelihood)
         batch, *sizes = ops.shape(z)
         return ops.reshape(z, (batch, math.prod(sizes)))
 
@@ -88,10 +88,10 @@ def squared_norms(
     )
 
 
-def check(head, projections, of):
+def check(likelihood, projections, of):
     """Raises `ValueError` unless the arguments of `squared_norms` are valid."""
     arguments.check_choice("of", of, OUTPUTS)
-    if of == "probabilities" and head.distribution == "gaussian":
+    if of == "probabilities" and likelihood.distribution == "gaussian":
         raise ValueError(
             "`of` must be logits with a squared loss, which has no "
             f"probabilities. Received: of={of}"

@@ -31,7 +31,6 @@ from keras import ops
 from tfwd import arguments
 from tfwd.diagnostics import finiteness
 from tfwd.diagnostics import learning_rates
-from tfwd.diagnostics.backend import derivatives
 from tfwd.diagnostics.scale_invariance import weight_layers
 from tfwd.kfac import capture
 from tfwd.kfac import curvature as curvature_lib
@@ -94,13 +93,13 @@ class KroneckerFactors:
 
     Args:
         model: A built Keras model.
-        head: What `outputs.head_of` returned.
+        likelihood: What `outputs.likelihood_of` returned.
         curvature: "fisher" or "gauss_newton".
         estimation: "exact", one backpropagation per output and prediction, or
             "sampled", one per example.
         mode: "training" or "inference", of batch normalization.
-        seed: Of the sampled vectors, a function of it and the number of the
-            example.
+        seed: Seed of the sampled vectors, a function of it and the number of
+            the example.
 
     Raises:
         ValueError: If an argument is not valid, or no layer has factors.
@@ -109,7 +108,7 @@ class KroneckerFactors:
     def __init__(
         self,
         model,
-        head,
+        likelihood,
         curvature="fisher",
         estimation="exact",
         mode="inference",
@@ -121,7 +120,7 @@ class KroneckerFactors:
         )
         arguments.check_choice("mode", mode, MODES)
         self._model = model
-        self._head = head
+        self._likelihood = likelihood
         self._curvature = curvature_lib.Curvature(
             curvature, estimation, 1.0, seed
         )
@@ -173,10 +172,9 @@ class KroneckerFactors:
         try:
             with in_mode:
                 estimates = curvature_lib.estimate(
-                    derivatives.kfac,
                     self._curvature,
                     self._model,
-                    self._head,
+                    self._likelihood,
                     blocks,
                     inputs,
                     sample_weight=weights,

@@ -139,10 +139,10 @@ class Mechanisms:
         self._found = kernels.of_model(model)
         self._factors, self._sums = {}, None
         if any(name in _OF_DATA for name in names):
-            self._head = outputs.head_of(model, loss)
+            self._likelihood = outputs.likelihood_of(model, loss)
             self._factors = {
                 kind: kronecker_factors.KroneckerFactors(
-                    model, self._head, kind, estimation, mode, seed
+                    model, self._likelihood, kind, estimation, mode, seed
                 )
                 for kind in kronecker_factors.CURVATURES
                 if kind in names
@@ -219,12 +219,12 @@ class Mechanisms:
 
     def _norms(self, inputs, labels, first_example):
         """Returns {column: its values of the examples}."""
-        model, head, norms = self._model, self._head, {}
+        model, likelihood, norms = self._model, self._likelihood, {}
         if "jacobian" in self._names:
             norms["jacobian"] = jacobian.squared_norms(
                 model,
                 inputs,
-                head,
+                likelihood,
                 projections=self._projections,
                 examples=streaming.examples(inputs, first_example),
                 # Not the signs that the Gauss–Newton factors are drawn with.
@@ -233,13 +233,15 @@ class Mechanisms:
             )
         if "gauss_newton" in self._names:
             norms["gauss_newton_norm"] = gauss_newton.squared_norms(
-                model, inputs, head
+                model, inputs, likelihood
             )
         if "fisher" in self._names:
-            norms["fisher_rao_norm"] = fisher.squared_norms(model, inputs, head)
+            norms["fisher_rao_norm"] = fisher.squared_norms(
+                model, inputs, likelihood
+            )
             if labels is not None:
                 norms["label_fisher_rao_norm"] = fisher.label_norms(
-                    model, inputs, labels, head
+                    model, inputs, labels, likelihood
                 )
         return norms
 

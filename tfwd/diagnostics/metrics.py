@@ -48,8 +48,8 @@ def squared_jacobian_norm(
     References:
         Zhang et al. 2019, section 4.2. See `tfwd.diagnostics.jacobian`.
     """
-    head = outputs.head_of(model, loss)
-    jacobian.check(head, projections, of)
+    likelihood = outputs.likelihood_of(model, loss)
+    jacobian.check(likelihood, projections, of)
     seed = arguments.check_integer("seed", seed, 0)
 
     def values(inputs, labels, first_example):
@@ -57,7 +57,7 @@ def squared_jacobian_norm(
         return jacobian.squared_norms(
             model,
             inputs,
-            head,
+            likelihood,
             projections=projections,
             of=of,
             examples=streaming.examples(inputs, first_example),
@@ -85,11 +85,11 @@ def gauss_newton_norm(
     References:
         Zhang et al. 2019, section 4.2.1. See `tfwd.diagnostics.gauss_newton`.
     """
-    head = outputs.head_of(model, loss)
+    likelihood = outputs.likelihood_of(model, loss)
 
     def values(inputs, labels, first_example):
         del labels, first_example
-        return gauss_newton.squared_norms(model, inputs, head)
+        return gauss_newton.squared_norms(model, inputs, likelihood)
 
     return _mean(model, values, streaming.batches_of(data, batch_size))
 
@@ -116,14 +116,14 @@ def fisher_rao_norm(
         Zhang et al. 2019, section 4.2.1; with labels, Liang et al. 2019. See
         `tfwd.diagnostics.fisher`.
     """
-    head = outputs.head_of(model, loss)
+    likelihood = outputs.likelihood_of(model, loss)
     labels = arguments.check_boolean("labels", labels)
 
     def values(inputs, targets, first_example):
         del first_example
         if labels:
-            return fisher.label_norms(model, inputs, targets, head)
-        return fisher.squared_norms(model, inputs, head)
+            return fisher.label_norms(model, inputs, targets, likelihood)
+        return fisher.squared_norms(model, inputs, likelihood)
 
     batches = streaming.batches_of(data, batch_size)
     if labels:
@@ -219,12 +219,12 @@ def generalization_gap(
     Raises:
         ValueError: If there are no labels.
     """
-    head = outputs.head_of(model, loss)
+    likelihood = outputs.likelihood_of(model, loss)
 
     def values(inputs, labels, first_example):
         del first_example
         scores = outputs.with_predictions(outputs.raw(model, inputs))
-        return ops.mean(head.losses(scores, labels), axis=-1)
+        return ops.mean(likelihood.losses(scores, labels), axis=-1)
 
     both = {"train_data": train_data, "test_data": test_data}
     batches = {
@@ -257,7 +257,7 @@ def _mean(model, values, batches, reads_labels=False):
 def _factors(model, data, curvature, loss, estimation, mode, seed, batch_size):
     factors = curvature_lib.KroneckerFactors(
         model,
-        outputs.head_of(model, loss),
+        outputs.likelihood_of(model, loss),
         curvature,
         estimation,
         mode,

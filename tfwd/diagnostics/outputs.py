@@ -18,8 +18,8 @@ from tfwd.kfac import likelihoods
 from tfwd.kfac import recording
 
 
-def head_of(model, loss=None):
-    """Returns the `tfwd.kfac.likelihoods.Head` that a model's loss stands for.
+def likelihood_of(model, loss=None):
+    """Returns the `tfwd.kfac.likelihoods.Likelihood` of a model's loss.
 
     Args:
         model: A Keras model.
@@ -53,13 +53,13 @@ def head_of(model, loss=None):
         ) from None
 
 
-def logits(model, inputs, head, replaced=()):
+def logits(model, inputs, likelihood, replaced=()):
     """Returns z, [batch, ..., outputs], in float64 or else float32.
 
     Args:
         model: A built Keras model.
         inputs: Its inputs.
-        head: What `head_of` returned.
+        likelihood: What `likelihood_of` returned.
         replaced: Pairs of a variable and the value to run the model with.
 
     Raises:
@@ -68,30 +68,30 @@ def logits(model, inputs, head, replaced=()):
     """
     found = []
 
-    def listen(layer, linear, activation, inputs):
+    def record(layer, linear, activation, inputs):
         del layer
         z = linear(inputs)
         output = activation(z)
         found.append((output, z, activation))
         return output
 
-    hooked = [] if head.from_logits else _activated(model, head)
+    hooked = [] if likelihood.from_logits else _activated(model, likelihood)
     # Of this call alone: replicas are threads, and each has its own.
     owner = object()
     for layer in hooked:
         capture.install(layer, owner)
     try:
-        with capture.listening(listen):
+        with capture.calling_back(record):
             output = raw(model, inputs, replaced)
     finally:
         for layer in hooked:
             capture.remove(layer, owner)
-    if not head.from_logits:
-        z = recording.pre_activation(output, found, head.distribution)
+    if not likelihood.from_logits:
+        z = recording.pre_activation(output, found, likelihood.distribution)
         if z is None:
             raise ValueError(
                 "A model that gives probabilities must end in a layer whose "
-                f"own activation is {head.distribution}. "
+                f"own activation is {likelihood.distribution}. "
                 f"Received: {model.name}, which does not"
             )
         output = z
@@ -116,18 +116,18 @@ def raw(model, inputs, replaced=()):
     return leaves[0]
 
 
-def probabilities(z, head):
+def probabilities(z, likelihood):
     """Returns softmax or sigmoid of z.
 
     Raises:
-        ValueError: If the head has no probabilities.
+        ValueError: If the likelihood has no probabilities.
     """
-    if head.distribution == "gaussian":
+    if likelihood.distribution == "gaussian":
         raise ValueError(
             "Probabilities need a cross-entropy as the loss. "
-            f"Received: loss={head.loss.name}"
+            f"Received: loss={likelihood.loss.name}"
         )
-    return dataclasses.replace(head, from_logits=True).probabilities(z)
+    return dataclasses.replace(likelihood, from_logits=True).probabilities(z)
 
 
 def undefined_where_not_finite(values, *tensors):
@@ -155,8 +155,8 @@ def with_predictions(z):
     return ops.reshape(z, (size, math.prod(positions), outputs))
 
 
-def _activated(model, head):
-    activation = getattr(keras.activations, head.distribution)
+def _activated(model, likelihood):
+    activation = getattr(keras.activations, likelihood.distribution)
     return [
         layer
         for layer in capture.layers_of(model)

@@ -5,16 +5,18 @@ import functools
 import keras
 from keras import ops
 
+from tfwd.kfac import averages
+from tfwd.kfac import backend
 from tfwd.kfac import capture
 from tfwd.kfac import curvature as curvature_lib
-from tfwd.kfac import fitting
 from tfwd.kfac import likelihoods
 from tfwd.kfac import schedule as schedule_lib
+from tfwd.kfac.backend import trainer
 
 if keras.backend.backend() == "tensorflow":
-    from tfwd.kfac import tensorflow_fit as fit_lib
+    from tfwd.kfac.backend import tensorflow_fit as fit_lib
 elif keras.backend.backend() == "jax":
-    from tfwd.kfac import jax_fit as fit_lib
+    from tfwd.kfac.backend import jax_fit as fit_lib
 
 
 class Attachment:
@@ -43,14 +45,13 @@ class Attachment:
         self.rows_hint = None
         self.differentiates_twice = False
         self._optimizer = optimizer
-        self._backend = optimizer.backend
         self._loss = loss
         self._numbers = {id(b.layer): i for i, b in enumerate(blocks)}
         self._refreshed = False
         self._before = None
         self._programs = {}
         if loss is not None or capture.compiled_loss(model) is not None:
-            self.head()
+            self.likelihood()
         self._make_train_function = functools.partial(
             fit_lib.make_train_function, model, optimizer
         )
@@ -59,23 +60,23 @@ class Attachment:
         """Puts the hooks on."""
         for block in self.blocks:
             capture.install(block.layer, self._optimizer)
-        self._before = fitting.install(self.model, self._make_train_function)
+        self._before = trainer.install(self.model, self._make_train_function)
 
     def remove(self):
         """Takes the hooks off."""
         for block in self.blocks:
             capture.remove(block.layer, self._optimizer)
-        fitting.remove(self.model, self._make_train_function, self._before)
+        trainer.remove(self.model, self._make_train_function, self._before)
 
     def number_of(self, layer):
         """Returns the number of a layer's block, or None."""
         return self._numbers.get(id(layer))
 
-    def head(self):
-        """Returns the `likelihoods.Head` of the model.
+    def likelihood(self):
+        """Returns the `likelihoods.Likelihood` of the model.
 
         Raises:
-            ValueError: If no loss is known, or not one that names a head.
+            ValueError: If no loss is known, or not one that is a likelihood's.
         """
         loss = self._loss
         if loss is None:
@@ -101,7 +102,7 @@ class Attachment:
         if getattr(self.model, "inputs", None) is not None:
             return
         for tensor in keras.tree.flatten(inputs):
-            if not self._backend.is_dense(tensor):
+            if not backend.current.is_dense(tensor):
                 raise ValueError(
                     "`inputs` must be dense with KFAC, which needs every row "
                     "of a layer's input. Received: a "
@@ -109,81 +110,79 @@ class Attachment:
                 )
 
     def update_factors(self, inputs, targets, sample_weight):
-        """Runs `factor_program`, compiled if called eagerly."""
+        """Runs `add_batch`, compiled if called eagerly."""
         self.check_dense(inputs)
-        run = self._compiled("factors", self.factor_program)
-        run(inputs, targets, sample_weight)
+        self._compiled("factors", self.add_batch)(
+            inputs, targets, sample_weight
+        )
 
     def average_factors(self, inputs, targets, sample_weight, count, step):
-        """Runs `average_program`, compiled if called eagerly."""
+        """Adds a batch to a plain average of `count`, like `update_factors`."""
         self.check_dense(inputs)
-        run = self._compiled("average", self.average_program)
-        run(
-            inputs,
-            targets,
-            sample_weight,
-            ops.convert_to_tensor(
-                count, self._optimizer.curvature_state().weights.dtype
-            ),
-            ops.convert_to_tensor(step, "int32"),
+
+        def program(*arguments):
+            *batch, count, step = arguments
+            self.add_batch(*batch, averages.plain(count, step))
+
+        count = ops.convert_to_tensor(count, self._dtype())
+        step = ops.convert_to_tensor(step, "int32")
+        self._compiled("average", program)(
+            inputs, targets, sample_weight, count, step
         )
 
     def update_inverses(self, units):
-        """Runs `inverse_program`, compiled if called eagerly."""
-        run = self._compiled(
-            ("inverses", units), lambda: self.inverse_program(units)
-        )
-        run()
+        """Runs `invert`, compiled if called eagerly."""
+        self._compiled(("inverses", units), lambda: self.invert(units))()
         self._refreshed = True
 
-    def factor_program(self, inputs, targets, sample_weight):
-        """Adds a batch to the factors' averages, on one replica."""
-        optimizer = self._optimizer
-        parts = optimizer.gradient_accumulation_steps or 1
-        batch = ops.convert_to_tensor(optimizer.schedule_step())
-        self._add_part(
-            (inputs, targets, sample_weight),
-            batch // parts,
-            batch % parts,
-            parts,
-        )
-
-    def add_part(self, inputs, targets, sample_weight, part, parts):
-        """Adds one of the batches of a step that the caller accumulates.
-
-        On one replica, where the optimizer counts no batches but steps.
+    def next_term(self, part=None, parts=None):
+        """Returns the `averages.Term` of the batch to come.
 
         Args:
-            inputs: As in `update_factors`, like the next two.
-            targets: Labels.
-            sample_weight: None, or weights.
-            part: Number of the batch in its step, from 0.
+            part: Number of the batch in its step, from 0, where the caller
+                accumulates: the optimizer then counts no batches but steps.
             parts: Batches of the step.
         """
         step = ops.convert_to_tensor(self._optimizer.schedule_step())
-        self._add_part((inputs, targets, sample_weight), step, part, parts)
+        if part is None:
+            parts = self._optimizer.gradient_accumulation_steps or 1
+            step, part = step // parts, step % parts
+        decay = self._optimizer.configuration.factor_decay
+        return averages.moving(decay, step, part, parts, self._dtype())
 
-    def _add_part(self, batch, step, part, parts):
-        optimizer = self._optimizer
-        size = ops.shape(keras.tree.flatten(batch[0])[0])[0]
-        first = ops.cast(part, "int32") * size * self._backend.num_replicas()
-        dtype = optimizer.curvature_state().weights.dtype
-        decay = ops.convert_to_tensor(optimizer.factor_decay, dtype)
-        # The batches of one accumulated step are one term of the average.
-        decay = ops.where(ops.equal(part, 0), decay, ops.ones_like(decay))
-        share = (1 - optimizer.factor_decay) / ops.cast(parts, dtype)
-        self._add(batch, step, first, decay, share)
+    def add_batch(self, inputs, targets, sample_weight, term=None):
+        """Adds a batch to the averages of the factors, on one replica.
 
-    def average_program(self, inputs, targets, sample_weight, count, step):
-        """Adds a batch to a plain average of `count` batches."""
-        share = 1.0 / (count + 1.0)
-        self._add((inputs, targets, sample_weight), step, 0, 1 - share, share)
+        Args:
+            inputs: As in `KFAC.update_factors`, like the next two.
+            targets: Labels.
+            sample_weight: None, or weights.
+            term: An `averages.Term`, that of `next_term()` if None.
+        """
+        if term is None:
+            term = self.next_term()
+        size = ops.shape(keras.tree.flatten(inputs)[0])[0]
+        replicas = backend.current.num_replicas()
+        estimates = curvature_lib.estimate(
+            self._optimizer.configuration.matrix(),
+            self.model,
+            self.likelihood(),
+            self.blocks,
+            inputs,
+            targets=targets,
+            sample_weight=sample_weight,
+            step=term.step,
+            first_example=ops.cast(term.part, "int32") * size * replicas,
+        )
+        self._optimizer.curvature_state().accumulate(
+            estimates, term.decay, term.share
+        )
 
-    def inverse_program(self, units):
+    def invert(self, units):
         """Inverts the factors of some units, shared out over the replicas."""
         state = self._optimizer.curvature_state()
         owners = schedule_lib.balanced(
-            [unit.cost for unit in state.units], self._backend.num_replicas()
+            [unit.cost for unit in state.units], backend.current.num_replicas()
         )
         state.refresh(units, owners, self._optimizer.damping_now())
         self._refreshed = True
@@ -204,7 +203,7 @@ class Attachment:
             not self._optimizer.gradient_accumulation_steps
         ):
             refreshes = self._optimizer.curvature_state().refreshes
-            if not self._backend.value_while_tracing(refreshes):
+            if not backend.current.value_while_tracing(refreshes):
                 raise ValueError(
                     "KFAC needs `update_factors(inputs)` and "
                     "`update_inverses()` before the first step. "
@@ -212,33 +211,14 @@ class Attachment:
                 )
             self._refreshed = True
 
-    def _add(self, batch, step, first_example, decay, share):
-        optimizer = self._optimizer
-        inputs, targets, sample_weight = batch
-        estimates = curvature_lib.estimate(
-            self._backend,
-            curvature_lib.Curvature(
-                optimizer.curvature,
-                optimizer.estimation,
-                optimizer.curvature_scale or 1.0,
-                optimizer.seed,
-            ),
-            self.model,
-            self.head(),
-            self.blocks,
-            inputs,
-            targets=targets,
-            sample_weight=sample_weight,
-            step=step,
-            first_example=first_example,
-        )
-        optimizer.curvature_state().accumulate(estimates, decay, share)
+    def _dtype(self):
+        return self._optimizer.curvature_state().weights.dtype
 
     def _compiled(self, name, program):
         if name not in self._programs:
             # The state must exist before a program is traced.
             self._optimizer.curvature_state()
-            self._programs[name] = self._backend.compiled(
+            self._programs[name] = backend.current.compiled(
                 program,
                 lambda: [*self.model.variables, *self._optimizer.variables],
                 self._optimizer.strategy,

@@ -13,9 +13,9 @@ KL clip) needs the left side.
 
 So does a second derivative: what this one is of is U, not the loss. Whatever
 it could go through is a tensor that no derivative passes: the layer's variables
-in its forward pass, what it sends back, and U. A program that drops the rule of
-a layer (`tf.vectorized_map`), or takes a gradient that was traced outside, is
-refused in the same way, and `fit` takes the left side.
+in its forward pass, what it backpropagates, and U. A program that drops the
+rule of a layer (`tf.vectorized_map`), or takes a gradient that was traced
+outside, is refused in the same way, and `fit` takes the left side.
 """
 
 import contextlib
@@ -24,12 +24,8 @@ import math
 import keras
 from keras import ops
 
+from tfwd.kfac import backend
 from tfwd.kfac import capture
-
-if keras.backend.backend() == "tensorflow":
-    from tfwd.kfac import tensorflow_backend as backend
-elif keras.backend.backend() == "jax":
-    from tfwd.kfac import jax_backend as backend
 
 # In ASCII: TensorFlow quotes it as bytes.
 SECOND_DERIVATIVE = (
@@ -44,7 +40,7 @@ OTHER_PROGRAM = (
 
 
 def is_cheaper(rows, n, m):
-    """Tells whether the factored product needs fewer multiplications."""
+    """Returns whether the factored product needs fewer multiplications."""
     factored = rows * (n * n + m * m + n * m)
     plain = rows * n * m + n * n * m + n * m * m
     return factored < plain
@@ -54,7 +50,7 @@ def refusal(error):
     """Returns which of the refusals an error is, or was made of, or None."""
     while error is not None:
         text = str(error)
-        if any(words in text for words in backend.NO_FORWARD_MODE):
+        if any(words in text for words in backend.current.NO_FORWARD_MODE):
             return SECOND_DERIVATIVE
         for message in (SECOND_DERIVATIVE, OTHER_PROGRAM):
             # TensorFlow and AutoGraph put words around it.
@@ -64,42 +60,43 @@ def refusal(error):
     return None
 
 
-def listener_of(attached):
-    """Returns the `Listener` in force, or None.
+def preconditioner_of(attached):
+    """Returns the `Preconditioner` in force, or None.
 
     Args:
-        attached: The `attachment.Attachment` of an optimizer; a listener of
+        attached: The `attachment.Attachment` of an optimizer; that of
             another one has done nothing for it.
     """
-    listener = capture.listener_now()
-    if isinstance(listener, Listener) and listener.attached is attached:
-        return listener
-    return None
+    callback = capture.callback_now()
+    is_its_own = (
+        isinstance(callback, Preconditioner) and callback.attached is attached
+    )
+    return callback if is_its_own else None
 
 
 @contextlib.contextmanager
-def listening(listener):
-    """Hands the calls of layers to a `Listener`, as `capture.listening`.
+def calling_back(preconditioner):
+    """Hands the calls of layers to a `Preconditioner`.
 
     Raises:
         ValueError: If the step needs the gradients themselves.
     """
     try:
         with (
-            capture.listening(listener),
-            backend.tracing(id(listener.attached)),
+            capture.calling_back(preconditioner),
+            backend.current.tracing(id(preconditioner.attached)),
         ):
             yield
-        listener.check_program()
+        preconditioner.check_program()
     except Exception as error:
         message = refusal(error)
         if message is None:
             raise
-        listener.attached.differentiates_twice = True
+        preconditioner.attached.differentiates_twice = True
         raise ValueError(message) from error
 
 
-class Listener:
+class Preconditioner:
     """Chooses the layers whose gradients arrive preconditioned.
 
     Args:
@@ -117,7 +114,7 @@ class Listener:
         self.awaits_loss = False
         self._state = state
         self._values = values
-        self._program = backend.program()
+        self._program = backend.current.program()
         # By the first call of a layer: U sums over calls as V does, but the
         # two cannot be mixed.
         self._chosen = {}
@@ -141,7 +138,7 @@ class Listener:
         """
         self.check_program()
         if number not in self._chosen or any(
-            backend.is_passed_on(variable, self._program)
+            backend.current.is_passed_on(variable, self._program)
             for variable in self.attached.blocks[number].variables
         ):
             raise ValueError(OTHER_PROGRAM)
@@ -162,9 +159,9 @@ class Listener:
         if number is None:
             return activation(linear(inputs))
         # A program of its own would be kept, and used outside.
-        if backend.program() is not self._program:
+        if backend.current.program() is not self._program:
             self._was_called_elsewhere = True
-            if backend.KEEPS_TRACES:
+            if backend.current.KEEPS_TRACES:
                 self.check_program()
             return activation(linear(inputs))
         block = self.attached.blocks[number]
@@ -202,7 +199,7 @@ def call(block, linear, inputs, inverses, check):
     def forward(inputs, *tensors):
         values = [_guarded(tensor) for tensor in tensors[: len(trained)]]
         with keras.StatelessScope(list(zip(trained, values, strict=True))):
-            z, pull = backend.linearized(linear, inputs)
+            z, pull = backend.current.linearized(linear, inputs)
         return z, (pull, inputs, tensors)
 
     def gradients(kept, g):
@@ -222,16 +219,21 @@ def call(block, linear, inputs, inverses, check):
                 strict=True,
             )
         ]
-        return backend.pulled_back(pull, _guarded(g)), *updates, None, None
+        return (
+            backend.current.pulled_back(pull, _guarded(g)),
+            *updates,
+            None,
+            None,
+        )
 
     values = [capture.stored_value(variable) for variable in trained]
     operands = map(ops.stop_gradient, inverses)
-    rule = backend.with_rule(forward, gradients)
+    rule = backend.current.with_rule(forward, gradients)
     return rule(inputs, *values, *operands)
 
 
 def _guarded(tensor):
-    return backend.undifferentiable(tensor, SECOND_DERIVATIVE)
+    return backend.current.undifferentiable(tensor, SECOND_DERIVATIVE)
 
 
 def _suits(block, inputs, rows):

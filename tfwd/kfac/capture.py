@@ -1,8 +1,8 @@
-"""Hooks on the layers: who listens sees a layer's input and pre-activation.
+"""Hooks on the layers: a callback sees a layer's input and pre-activation.
 
 A hook stands in for `layer.call`, as an attribute of the instance: Keras saves,
 clones and exports the layer as if it were not there, and copies carry none. It
-does nothing unless somebody listens in the same thread; the replicas of
+does nothing without a callback in the same thread; the replicas of
 `MirroredStrategy` are threads, which take turns at every collective. The
 gradient that a curvature needs is that of the pre-activation, so the call of a
 layer with a fused activation (`Dense(64, activation="relu")`) runs on a twin
@@ -39,20 +39,20 @@ def remove(layer, owner):
 
 
 @contextlib.contextmanager
-def listening(listener):
-    """Hands the calls of hooked layers to a listener, in this thread.
+def calling_back(callback):
+    """Hands the calls of hooked layers to a callback, in this thread.
 
     Args:
-        listener: A function of (layer, linear, activation, inputs) that returns
+        callback: A function of (layer, linear, activation, inputs) that returns
             the layer's output. `linear(inputs)` is the layer without its
             activation, `activation` what follows.
     """
-    before = listener_now()
-    _local.listener = listener
+    before = callback_now()
+    _local.callback = callback
     try:
         yield
     finally:
-        _local.listener = before
+        _local.callback = before
 
 
 @contextlib.contextmanager
@@ -79,9 +79,9 @@ def uses_batch_statistics():
     return getattr(_local, "kept", None) is not None
 
 
-def listener_now():
-    """Returns who listens in this thread, or None."""
-    return getattr(_local, "listener", None)
+def callback_now():
+    """Returns the callback of this thread, or None."""
+    return getattr(_local, "callback", None)
 
 
 def mask_of(tensor):
@@ -114,12 +114,12 @@ def has_foreign_call(layer):
 
 
 def is_rematerialized(layer):
-    """Tells whether a layer was made in a `keras.RematScope`."""
+    """Returns whether a layer was made in a `keras.RematScope`."""
     return getattr(layer, "_remat_mode", None) is not None
 
 
 def in_stateless_scope():
-    """Tells whether variables are those of a `StatelessScope`."""
+    """Returns whether variables are those of a `StatelessScope`."""
     return keras.src.backend.in_stateless_scope()
 
 
@@ -165,8 +165,8 @@ class _Hook:
             self._layer, keras.layers.BatchNormalization
         ):
             return self._of_batch(inputs, *args, **kwargs)
-        listener = listener_now()
-        if listener is None:
+        callback = callback_now()
+        if callback is None:
             return self._call(inputs, *args, **kwargs)
 
         def linear(inputs):
@@ -175,13 +175,13 @@ class _Hook:
         activation = vars(self._layer).get("activation")
         # What another's stand-in calls is the layer itself, with all it has.
         if activation is None or self.is_over_another:
-            return listener(self._layer, linear, _identity, inputs)
+            return callback(self._layer, linear, _identity, inputs)
 
         def without_activation(inputs):
             twin = _without_activation(self._layer)
             return type(twin).call(twin, inputs, *args, **kwargs)
 
-        return listener(self._layer, without_activation, activation, inputs)
+        return callback(self._layer, without_activation, activation, inputs)
 
     def _of_batch(self, inputs, *args, **kwargs):
         """Calls batch normalization with the statistics of what is kept."""
@@ -214,7 +214,7 @@ def _without_activation(layer):
 
 
 def has_loss_weights(model):
-    """Tells whether `compile` was given `loss_weights`."""
+    """Returns whether `compile` was given `loss_weights`."""
     compiled = getattr(model, "_compile_loss", None)
     weights = getattr(compiled, "_user_loss_weights", None)
     return weights is not None

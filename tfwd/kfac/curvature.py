@@ -1,13 +1,14 @@
 """One curvature pass: from a batch to the factors that it estimates.
 
 The model runs, in training mode by default, under a `StatelessScope`: nothing
-of it changes, and a dropout mask is that of the next step. Vectors are sent
-back from its head to every pre-activation; with C the block of a layer,
+of it changes, and a dropout mask is that of the next step. Vectors are
+backpropagated from its output to every pre-activation; with C the block of a
+layer,
 
 ```
 C = Jᵀ H J, averaged over examples and predictions,   C ≈ A ⊗ G
 A = Σ a aᵀ/rows          a: a layer's input and 1, at every example and position
-G = Σ g gᵀ/predictions   g: vectors with covariance H, sent back
+G = Σ g gᵀ/predictions   g: vectors of covariance H, backpropagated
 ```
 
 The loss that `fit` differentiates never enters: Keras scales it by batch size,
@@ -20,6 +21,7 @@ import math
 import keras
 from keras import ops
 
+from tfwd.kfac import backend
 from tfwd.kfac import capture
 from tfwd.kfac import recording
 from tfwd.kfac import sampling
@@ -38,7 +40,7 @@ class Curvature:
         estimation: "sampled" (one vector per example) or "exact" (one per
             output and prediction).
         scale: What multiplies the matrix.
-        seed: Of the sampled vectors.
+        seed: Seed of the sampled vectors.
     """
 
     kind: str
@@ -61,10 +63,9 @@ class Estimate:
 
 
 def estimate(
-    backend,
     curvature,
     model,
-    head,
+    likelihood,
     blocks,
     inputs,
     *,
@@ -77,10 +78,9 @@ def estimate(
     """Estimates the factors of all blocks on a batch.
 
     Args:
-        backend: `tensorflow_backend` or `jax_backend`.
         curvature: A `Curvature`.
         model: The model whose layers the blocks are of.
-        head: A `heads.Head`.
+        likelihood: A `likelihoods.Likelihood`.
         blocks: The blocks.
         inputs: Inputs of the model, of this replica.
         targets: Labels, for the empirical Fisher.
@@ -101,16 +101,15 @@ def estimate(
             needed and not found.
     """
     run = recording.Run(
-        backend,
         model,
         blocks,
-        head,
+        likelihood,
         needs_logits=curvature.kind == "gauss_newton",
         training=training,
     )
     size = ops.shape(keras.tree.flatten(inputs)[0])[0]
     examples = ops.arange(size, dtype="int32") + ops.cast(
-        first_example + backend.first_example(size), "int32"
+        first_example + backend.current.first_example(size), "int32"
     )
     draw = (examples, step, curvature.seed)
     dtype = blocks[0].dtype
@@ -122,7 +121,7 @@ def estimate(
 
     def vectors_at(tensor, recorded):
         z = _with_predictions(ops.cast(tensor, dtype))
-        vectors = _vectors(backend, curvature, head, z, draw, targets)
+        vectors = _vectors(curvature, likelihood, z, draw, targets)
         if curvature.estimation == "exact" and (
             training or capture.uses_batch_statistics()
         ):
@@ -143,7 +142,7 @@ def estimate(
             for v in vectors
         ]
 
-    recorded, gradients = backend.output_gradients(
+    recorded, gradients = backend.current.output_gradients(
         lambda connect: run(inputs, connect), vectors_at
     )
     example_weights = None
@@ -168,28 +167,26 @@ def estimate(
                 "model; attach again after a change of layers. Received: "
                 f"{block.layer.name}, not called"
             )
-    return _over_replicas(
-        backend, blocks, calls, ops.cast(recorded.predictions, dtype)
-    )
+    return _over_replicas(blocks, calls, ops.cast(recorded.predictions, dtype))
 
 
-def _vectors(backend, curvature, head, z, draw, targets):
-    """Returns the vectors of each prediction, like z, to be sent back."""
+def _vectors(curvature, likelihood, z, draw, targets):
+    """Returns the vectors of each prediction, like z, to backpropagate."""
     predictions = z.shape[1]
     if curvature.kind == "empirical":
-        vectors = [_of_labels(backend, head, z, targets)]
+        vectors = [_of_labels(likelihood, z, targets)]
         if curvature.estimation == "sampled" and predictions != 1:
             # Each prediction is a datum: signs take the products of two out.
             signs = sampling.signs(*draw, ops.shape(z)[1])
             vectors = [vectors[0] * ops.cast(signs[..., None], z.dtype)]
     elif curvature.kind == "fisher":
         if curvature.estimation == "sampled":
-            return [head.sampled_fisher(z, *draw)]
-        vectors = head.exact_fisher(z)
+            return [likelihood.sampled_fisher(z, *draw)]
+        vectors = likelihood.exact_fisher(z)
     else:
         if curvature.estimation == "sampled":
-            return [head.sampled_gauss_newton(z, *draw)]
-        vectors = head.exact_gauss_newton(z)
+            return [likelihood.sampled_gauss_newton(z, *draw)]
+        vectors = likelihood.exact_gauss_newton(z)
     if curvature.estimation == "sampled" or predictions == 1:
         return vectors
     one_by_one = ops.eye(predictions, dtype=z.dtype)
@@ -200,14 +197,16 @@ def _vectors(backend, curvature, head, z, draw, targets):
     ]
 
 
-def _of_labels(backend, head, z, targets):
+def _of_labels(likelihood, z, targets):
     """Returns the gradients of the losses of the true labels."""
     if targets is None:
         raise ValueError(
             "curvature='empirical' needs the labels: "
             "`update_factors(inputs, targets)`. Received: targets=None"
         )
-    return backend.gradient_of(lambda z: ops.sum(head.losses(z, targets)), z)
+    return backend.current.gradient_of(
+        lambda z: ops.sum(likelihood.losses(z, targets)), z
+    )
 
 
 def _with_predictions(tensor):
@@ -234,7 +233,7 @@ def _mask(mask, z):
     return ops.cast(ops.reshape(mask, (*ops.shape(z)[:2], 1)), z.dtype)
 
 
-def _over_replicas(backend, blocks, calls, predictions):
+def _over_replicas(blocks, calls, predictions):
     """Divides the sums over all replicas by their counts."""
     sums, counts = [], [predictions]
     for block in blocks:
@@ -244,7 +243,9 @@ def _over_replicas(backend, blocks, calls, predictions):
             sums.append(total)
             if name == "A":
                 counts.append(ops.cast(count, predictions.dtype))
-    *sums, counts = backend.sum_over_replicas([*sums, ops.stack(counts)])
+    *sums, counts = backend.current.sum_over_replicas(
+        [*sums, ops.stack(counts)]
+    )
     remaining, rows = iter(sums), iter(range(1, len(calls) + 1))
     estimates = []
     for block in blocks:

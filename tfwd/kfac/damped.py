@@ -62,7 +62,7 @@ class DampedOptimizer(base.Optimizer):
         return ops.cast(value, decaying.scalar_dtype())
 
     def step_is_finite(self, gradients):
-        """Tells whether, besides, the damping is finite and above 0."""
+        """Returns whether, besides, the damping is finite and above 0."""
         is_possible = super().step_is_finite(gradients)
         return ops.logical_and(is_possible, is_valid(self.damping_now()))
 
@@ -104,5 +104,5 @@ class DampedOptimizer(base.Optimizer):
 
 
 def is_valid(damping):
-    """Tells whether a damping is finite and above 0, false for a NaN."""
+    """Returns whether a damping is finite and above 0, false for a NaN."""
     return ops.logical_and(damping > 0, damping < math.inf)

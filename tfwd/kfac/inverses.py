@@ -1,6 +1,6 @@
 """The units of inversion: one factor of one block each.
 
-What is kept of a factor F with damping d is, in mode
+The cached inverse of a factor F with damping d is, in mode
 
 | mode       | dense factor             | diagonal factor |
 |------------|--------------------------|-----------------|
@@ -13,6 +13,7 @@ import math
 
 from keras import ops
 
+from tfwd.kfac import backend
 from tfwd.kfac import damping as damping_lib
 from tfwd.optimizers import finite
 
@@ -51,7 +52,7 @@ class Unit:
         return float(math.prod(self.shape) * self.shape[-1])
 
     def state_shapes(self, damping_mode):
-        """Returns the shapes of what is kept of the factor's inverse."""
+        """Returns the shapes of the tensors of the cached inverse."""
         if self.is_diagonal or damping_mode == "factored":
             return (self.shape,)
         return (self.shape, self.shape[:-1])
@@ -70,11 +71,10 @@ def units_of(blocks_shapes):
     )
 
 
-def inverted(backend, unit, factors, diagonals, damping, damping_mode):
-    """Returns what is kept of one factor, and how that went.
+def inverted(unit, factors, diagonals, damping, damping_mode):
+    """Returns the cached inverse of one factor, and how that went.
 
     Args:
-        backend: `tensorflow_backend` or `jax_backend`.
         unit: The `Unit`.
         factors: All debiased factors of its block.
         diagonals: For each of them whether it is a diagonal.
@@ -88,15 +88,14 @@ def inverted(backend, unit, factors, diagonals, damping, damping_mode):
     """
     factor = factors[unit.factor]
     dtype = factor.dtype
-    wide = backend.widest_float()
+    wide = backend.current.widest_float()
     if damping_mode == "eigen":
         if unit.is_diagonal:
-            return _with_retry(backend, [factor], lambda: [factor], None)
+            return _with_retry([factor], lambda: [factor], None)
         return _with_retry(
-            backend,
             [factor],
-            lambda: _eigen(backend, factor, dtype),
-            lambda: _eigen(backend, ops.cast(factor, wide), dtype),
+            lambda: _eigen(factor, dtype),
+            lambda: _eigen(ops.cast(factor, wide), dtype),
         )
     added = damping
     if len(factors) == 2:
@@ -114,11 +113,11 @@ def inverted(backend, unit, factors, diagonals, damping, damping_mode):
     added = ops.cast(added, dtype)
     if unit.is_diagonal:
         inverse = 1.0 / (factor + added)
-        return _with_retry(backend, factors, lambda: [inverse], None)
+        return _with_retry(factors, lambda: [inverse], None)
 
     def first():
         damped = damping_lib.add_to_diagonal(factor, added)
-        return [backend.cholesky_inverse(damped)]
+        return [backend.current.cholesky_inverse(damped)]
 
     def second():
         trace = damping_lib.mean_eigenvalue(factor) * factor.shape[-1]
@@ -126,22 +125,22 @@ def inverted(backend, unit, factors, diagonals, damping, damping_mode):
         damped = damping_lib.add_to_diagonal(
             ops.cast(factor, wide), ops.cast(more, wide)
         )
-        return [ops.cast(backend.cholesky_inverse(damped), dtype)]
+        return [ops.cast(backend.current.cholesky_inverse(damped), dtype)]
 
     # The damping of one factor depends on the trace of the other.
-    return _with_retry(backend, factors, first, second)
+    return _with_retry(factors, first, second)
 
 
-def _eigen(backend, factor, dtype):
+def _eigen(factor, dtype):
     # TensorFlow raises an error on what is not finite.
     identity = ops.eye(factor.shape[-1], dtype=factor.dtype)
     safe = ops.where(finite.all_finite([factor]), factor, identity)
-    values, vectors = backend.eigenvalues_and_vectors(safe)
+    values, vectors = backend.current.eigenvalues_and_vectors(safe)
     values = ops.where(values < 0, ops.zeros_like(values), values)
     return [ops.cast(vectors, dtype), ops.cast(values, dtype)]
 
 
-def _with_retry(backend, factors, first, second):
+def _with_retry(factors, first, second):
     """Returns the first result, or the second, and how that went.
 
     A factor that is not finite itself may have a finite "inverse", of zeros.
@@ -150,7 +149,7 @@ def _with_retry(backend, factors, first, second):
     result = first()
     good = finite.all_finite(result)
     if second is not None:
-        result = backend.condition(good, lambda: result, second)
+        result = backend.current.condition(good, lambda: result, second)
     failed_again = ops.logical_not(
         ops.logical_and(possible, finite.all_finite(result))
     )

@@ -1,8 +1,9 @@
 """What a model predicts: the distribution whose −log likelihood is its loss.
 
-A curvature is a sum over vectors v that are sent back from the model's head,
-the logits or means z [examples, predictions, outputs]: of one random vector per
-example with covariance H, or of all columns of a root of H, where H is
+A curvature is a sum over vectors v that are backpropagated from the model's
+output, the logits or means z [examples, predictions, outputs]: of one random
+vector per example with covariance H, or of all columns of a root of H, where H
+is
 
 | curvature      | softmax        | sigmoid        | mean squared error |
 |----------------|----------------|----------------|--------------------|
@@ -10,7 +11,7 @@ example with covariance H, or of all columns of a root of H, where H is
 | `gauss_newton` | I              | I              | I                  |
 
 with K outputs. Keras averages the losses of the last two over the outputs, and
-those of all heads over examples and predictions; H is that of the loss of one
+all losses over examples and predictions; H is that of the loss of one
 prediction, so the damping is in units of the loss.
 """
 
@@ -42,8 +43,8 @@ _CLASSES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Head:
-    """How a model's output is read.
+class Likelihood:
+    """The distribution of the labels, given a model's output.
 
     Attributes:
         distribution: "softmax", "sigmoid" or "gaussian".
@@ -151,7 +152,7 @@ class Head:
 
 
 def of_loss(loss):
-    """Returns the head that a Keras loss stands for.
+    """Returns the `Likelihood` whose −log a Keras loss is.
 
     Args:
         loss: A Keras loss: a name, function or instance, or a list or dict
@@ -185,7 +186,7 @@ def of_loss(loss):
             f"Received: {config}"
         )
     from_logits = distribution == "gaussian" or config["from_logits"]
-    return Head(distribution, from_logits, known)
+    return Likelihood(distribution, from_logits, known)
 
 
 def _by_name(name):

@@ -7,14 +7,15 @@ from keras import ops
 
 from tfwd import arguments
 from tfwd.kfac import backward
-from tfwd.kfac import bound
-from tfwd.kfac import damping as damping_lib
+from tfwd.kfac import configuration
+from tfwd.kfac import curvature_optimizer
+from tfwd.kfac import kl_clip as kl_clip_lib
 from tfwd.optimizers import decaying
 from tfwd.optimizers import wrappers
 
 
 @keras.saving.register_keras_serializable("tfwd")
-class KFAC(bound.CurvatureOptimizer):
+class KFAC(curvature_optimizer.CurvatureOptimizer):
     """Kronecker-factored approximate curvature, with momentum.
 
     ```
@@ -64,42 +65,27 @@ class KFAC(bound.CurvatureOptimizer):
             off by the ratio of the two.
         curvature_scale: Multiplies the curvature. Defaults to 1. The code of
             Zhang et al. 2019 has 2 for Gauss–Newton.
-        estimation: `"sampled"`, or `"exact"`, which sends one vector back per
-            output.
+        estimation: `"sampled"`, or `"exact"`, which backpropagates one vector
+            per output.
         on_unsupported: `"error"` to refuse a model with layers that have no
             curvature here, `"sgd"` to move their variables by the gradient.
         update_order: `"algorithm"`: factors and inverses, then the step;
             `"authors"`: the step first, as in the code of Zhang et al. 2019.
-        seed: Of the sampled vectors, a function of it, the step and the number
-            of the example.
+        seed: Seed of the sampled vectors, a function of it, the step and the
+            number of the example.
         **policy_arguments: See `tfwd.optimizers.base.Optimizer`.
 
     Example:
     >>> optimizer = tfwd.KFAC(1e-3, weight_decay=0.1)
     >>> model.compile(optimizer=optimizer, loss="mse")
-    >>> history = (optimizer.attach(model), model.fit(x, y, verbose=0))[1]
+    >>> report = optimizer.attach(model)
+    >>> history = model.fit(x, y, verbose=0)
 
     References:
         Martens & Grosse 2015; Grosse & Martens 2016 for convolutions; Zhang et
         al. 2019, Algorithm 1, whose decay term lacks η (their code has it).
     """
 
-    hyperparameters = (
-        "curvature",
-        "damping",
-        "damping_mode",
-        "momentum",
-        "factor_decay",
-        "factor_every",
-        "inverse_every",
-        "kl_clip",
-        "stagger_inverses",
-        "curvature_scale",
-        "estimation",
-        "on_unsupported",
-        "update_order",
-        "seed",
-    )
     weight_decay_modes = ("decoupled", "l2", "stable", "independent")
     reason_to_skip = (
         "gradients not finite, no inverses, or a learning rate, weight decay "
@@ -127,24 +113,25 @@ class KFAC(bound.CurvatureOptimizer):
         seed=0,
         **policy_arguments,
     ):
-        momentum = arguments.check_decay_rate("momentum", momentum)
-        if kl_clip is not None:
-            kl_clip = arguments.check_positive("kl_clip", kl_clip)
         super().__init__(
             learning_rate,
             weight_decay,
-            curvature=curvature,
             damping=damping,
-            damping_mode=damping_mode,
-            factor_decay=factor_decay,
-            factor_every=factor_every,
-            inverse_every=inverse_every,
-            stagger_inverses=stagger_inverses,
-            curvature_scale=curvature_scale,
-            estimation=estimation,
-            on_unsupported=on_unsupported,
-            update_order=update_order,
-            seed=seed,
+            configuration=configuration.Configuration(
+                curvature=curvature,
+                damping_mode=damping_mode,
+                momentum=momentum,
+                factor_decay=factor_decay,
+                factor_every=factor_every,
+                inverse_every=inverse_every,
+                kl_clip=kl_clip,
+                stagger_inverses=stagger_inverses,
+                curvature_scale=curvature_scale,
+                estimation=estimation,
+                on_unsupported=on_unsupported,
+                update_order=update_order,
+                seed=seed,
+            ),
             **policy_arguments,
         )
         if not self.skip_nonfinite:
@@ -152,8 +139,6 @@ class KFAC(bound.CurvatureOptimizer):
                 "`skip_nonfinite` must be True: without inverses, too, a step "
                 "is skipped. Received: skip_nonfinite=False"
             )
-        self.momentum = momentum
-        self.kl_clip = kl_clip
 
     def build(self, variables):
         """Creates momentum, factors and inverses.
@@ -195,23 +180,23 @@ class KFAC(bound.CurvatureOptimizer):
         if not self._backward_may_precondition():
             yield None
             return
-        listener = backward.Listener(
+        preconditioner = backward.Preconditioner(
             self.attachment,
             self.curvature_state(),
             self.values_by_id(optimizer_variables),
         )
-        with backward.listening(listener):
-            yield listener
+        with backward.calling_back(preconditioner):
+            yield preconditioner
 
     def scale_loss(self, loss):
         """Scales the loss, which is then all that is differentiated."""
-        listener = backward.listener_of(self.attachment)
-        if listener is not None:
-            listener.awaits_loss = False
+        preconditioner = backward.preconditioner_of(self.attachment)
+        if preconditioner is not None:
+            preconditioner.awaits_loss = False
         return super().scale_loss(loss)
 
     def step_is_finite(self, gradients):
-        """Tells whether there are inverses and all gradients are finite."""
+        """Returns whether there are inverses and all gradients are finite."""
         self.attachment.check_refreshed()
         refreshes = ops.convert_to_tensor(self.curvature_state().refreshes)
         is_possible = super().step_is_finite(gradients)
@@ -220,12 +205,13 @@ class KFAC(bound.CurvatureOptimizer):
     def precondition(self, indices, gradients, learning_rate):
         """Returns ν (A ⊗ G + λ)⁻¹ V of all blocks, V of the others."""
         result = dict(zip(indices, gradients, strict=True))
-        listener = backward.listener_of(self.attachment)
+        preconditioner = backward.preconditioner_of(self.attachment)
+        kl_clip, damping = self.configuration.kl_clip, self.damping_now()
         products, inner = {}, 0.0
         for number, record in enumerate(self.report.records):
             present = [i for i in record.positions if i in result]
             if not present or (
-                listener is not None and listener.has_done(number)
+                preconditioner is not None and preconditioner.has_done(number)
             ):
                 continue
             block = self.attachment.blocks[number]
@@ -239,8 +225,10 @@ class KFAC(bound.CurvatureOptimizer):
                     )
                 ]
             )
-            product = self._product(number, gradient)
-            if self.kl_clip is not None:
+            product = self.curvature_state().precondition(
+                number, gradient, damping
+            )
+            if kl_clip is not None:
                 squared = ops.sum(gradient * product)
                 factor = max(self.learning_rate_factors[i] for i in present)
                 if factor != 1:
@@ -250,8 +238,8 @@ class KFAC(bound.CurvatureOptimizer):
             for i, part in zip(record.positions, parts, strict=True):
                 if i in result:
                     products[i] = ops.cast(part, result[i].dtype)
-        if self.kl_clip is not None:
-            nu = _kl_scale(self.kl_clip, learning_rate, inner)
+        if kl_clip is not None:
+            nu = kl_clip_lib.scale(kl_clip, learning_rate, inner)
             products = {
                 i: ops.cast(nu, part.dtype) * part
                 for i, part in products.items()
@@ -274,31 +262,10 @@ class KFAC(bound.CurvatureOptimizer):
         """Returns 1/(1 − momentum)."""
         return 1 / (1 - self.momentum)
 
-    def _product(self, number, gradient):
-        state = self.curvature_state()
-        kept = [
-            [ops.convert_to_tensor(part) for part in parts]
-            for parts in state.inverses_of(number)
-        ]
-        diagonals = state.diagonals[number]
-        if self.damping_mode == "factored":
-            flat = [part for (part,) in kept]
-            return damping_lib.precondition(
-                gradient, *flat, is_diagonal=diagonals[0]
-            )
-        pairs = [
-            (parts[0], None) if is_diagonal else (parts[1], parts[0])
-            for parts, is_diagonal in zip(kept, diagonals, strict=True)
-        ]
-        damping = ops.cast(self.damping_now(), gradient.dtype)
-        return damping_lib.precondition_eigen(
-            gradient, pairs[0], pairs[1] if len(pairs) == 2 else None, damping
-        )
-
     def _backward_may_precondition(self):
         return (
-            self.damping_mode == "factored"
-            and self.kl_clip is None
+            self.configuration.damping_mode == "factored"
+            and self.configuration.kl_clip is None
             and self.weight_decay_mode != "l2"
             and self.clipnorm is None
             and self.clipvalue is None
@@ -328,14 +295,3 @@ def attach(model, loss=None):
             f"Received: optimizer={optimizer!r}"
         )
     return optimizer.attach(model, loss)
-
-
-def _kl_scale(kl_clip, learning_rate, inner):
-    """Returns ν = min(1, √(κ/(η² Σ⟨V, U⟩))), and 1 where the sum is not > 0."""
-    squared = learning_rate * learning_rate * inner
-    positive = squared > 0
-    safe = ops.where(positive, squared, ops.ones_like(squared))
-    nu = ops.sqrt(kl_clip / safe)
-    return ops.where(
-        ops.logical_and(positive, nu < 1), nu, ops.ones_like(squared)
-    )

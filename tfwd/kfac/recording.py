@@ -6,11 +6,12 @@ import typing
 import keras
 from keras import ops
 
+from tfwd.kfac import backend
 from tfwd.kfac import capture
 
 
 class Recorded(typing.NamedTuple):
-    """What a run leaves beside its head.
+    """What a run leaves beside the output.
 
     Attributes:
         features: What each block keeps of its call.
@@ -56,31 +57,26 @@ class Run:
     """Runs a model once and records the calls of its blocks.
 
     Args:
-        backend: `tensorflow_backend` or `jax_backend`.
         model: The model.
         blocks: The blocks of its layers.
-        head: Its `heads.Head`.
-        needs_logits: Whether the head is to be the logits, whatever the model
-            returns.
+        likelihood: Its `likelihoods.Likelihood`.
+        needs_logits: Whether to return the logits, whatever the model returns.
         training: Whether the model runs in training mode, or else inference.
 
     Attributes:
         called: The block of each call, in order.
     """
 
-    def __init__(
-        self, backend, model, blocks, head, needs_logits, training=True
-    ):
+    def __init__(self, model, blocks, likelihood, needs_logits, training=True):
         self.called = []
-        self._backend = backend
         self._model = model
         self._blocks = {id(block.layer): block for block in blocks}
-        self._head = head
+        self._likelihood = likelihood
         self._needs_logits = needs_logits
         self._training = training
 
     def __call__(self, inputs, connect):
-        """Returns the head and a `Recorded`.
+        """Returns the output, or the logits, and a `Recorded`.
 
         Args:
             inputs: Inputs of the model.
@@ -94,7 +90,7 @@ class Run:
         self.called = []
         features, masks, activated = [], [], []
 
-        def listen(layer, linear, activation, inputs):
+        def record(layer, linear, activation, inputs):
             block = self._blocks.get(id(layer))
             if block is None:
                 return activation(linear(inputs))
@@ -108,9 +104,9 @@ class Run:
             activated.append((output, z, activation))
             return output
 
-        mapping = self._backend.current_values(self._model.variables)
+        mapping = backend.current.current_values(self._model.variables)
         scope = _Scope(mapping, self._blocks.values())
-        with scope, capture.listening(listen):
+        with scope, capture.calling_back(record):
             output = capture.call(self._model, inputs, self._training)
         leaves = keras.tree.flatten(output)
         if len(leaves) != 1:
@@ -124,14 +120,14 @@ class Run:
         else:
             predictions = ops.sum(ops.cast(output_mask, "int32"))
         tensor = leaves[0]
-        if not self._head.from_logits:
+        if not self._likelihood.from_logits:
             z = self._logits(tensor, activated)
             if self._needs_logits:
                 tensor = z
         return tensor, Recorded(features, masks, output_mask, predictions)
 
     def _logits(self, output, activated):
-        name = self._head.distribution
+        name = self._likelihood.distribution
         z = pre_activation(output, activated, name)
         if z is None:
             raise ValueError(

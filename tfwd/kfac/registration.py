@@ -1,4 +1,4 @@
-"""Which layers of a model have a curvature block, and what is kept of them."""
+"""Which layers of a model have a curvature block, and of what sizes."""
 
 import dataclasses
 import math
@@ -34,7 +34,7 @@ class Record:
     dtype: str
 
     def num_bytes(self, damping_mode):
-        """Returns the bytes of the factors and of what is kept inverted."""
+        """Returns the bytes of the factors and of their cached inverses."""
         shapes = [*self.factor_shapes]
         for unit in inverses.units_of([self.factor_shapes]):
             shapes += unit.state_shapes(damping_mode)
@@ -42,7 +42,7 @@ class Record:
         return sum(math.prod(shape) for shape in shapes) * size
 
     def same_as(self, other):
-        """Tells whether two records are of equal blocks, whatever the names."""
+        """Returns whether the blocks are equal, whatever the names."""
         return dataclasses.replace(self, layer=other.layer) == other
 
 
@@ -62,7 +62,7 @@ class Report:
     Attributes:
         records: A `Record` per block.
         uncovered: An `Uncovered` per variable that plain SGD moves.
-        damping_mode: Of the optimizer.
+        damping_mode: Damping mode of the optimizer.
     """
 
     records: tuple[Record, ...]
@@ -98,7 +98,7 @@ def of_model(model, on_unsupported, damping_mode):
     Args:
         model: A built Keras model.
         on_unsupported: "error", or "sgd" to leave variables without a block.
-        damping_mode: Of the optimizer, for the report.
+        damping_mode: Damping mode of the optimizer, for the report.
 
     Returns:
         The blocks in the order of the layers, and the `Report`.
@@ -227,6 +227,29 @@ def check_same(saved, found):
         f"of {len(saved.records)} blocks; make a new optimizer for another "
         f"model. Received: {len(found.records)} blocks, of which differ: "
         f"{', '.join(f'{r.layer} ({r.kind})' for r in unlike)}"
+    )
+
+
+def check_same_variables(known, variables, layers):
+    """Checks that variables are those that an optimizer knows, in order.
+
+    Args:
+        known: The variables that it knows.
+        variables: Those to check.
+        layers: The layers with a block, whose changes the error lists.
+
+    Raises:
+        ValueError: If they are others.
+    """
+    if [id(v) for v in known] == [id(v) for v in variables]:
+        return
+    changes = changes_of(layers)
+    raise ValueError(
+        "KFAC must be attached to the model that it trains, after the last "
+        "change of its layers and of `trainable`, and train all of it, not a "
+        "part as in a `MultiOptimizer`; once built, another model needs a new "
+        f"optimizer. Received: {len(variables)} variables, not the "
+        f"{len(known)} it knows{f' ({changes})' if changes else ''}"
     )
 
 

@@ -1,8 +1,10 @@
-"""What K-FAC keeps between steps: averages of factors, and their inverses."""
+"""What K-FAC keeps between steps: averages of factors, cached inverses."""
 
 from keras import ops
 
+from tfwd.kfac import backend
 from tfwd.kfac import damped
+from tfwd.kfac import damping as damping_lib
 from tfwd.kfac import inverses as inverses_lib
 from tfwd.optimizers import finite as finite_lib
 from tfwd.optimizers import initial_values
@@ -12,7 +14,6 @@ class CurvatureState:
     """Factors, inverses and counters of failures, as optimizer variables.
 
     Args:
-        backend: `tensorflow_backend` or `jax_backend`.
         add_variable: The optimizer's method.
         records: The `registration.Record` of each block.
         damping_mode: One of `inverses.DAMPING_MODES`.
@@ -20,15 +21,14 @@ class CurvatureState:
 
     Attributes:
         factors: For each block its factors, sums of weighted terms.
-        inverses: For each unit what is kept of the inverse.
+        inverses: For each unit the tensors of its cached inverse.
         units: The `inverses.Unit` of each factor.
         refreshes: How often inverses were refreshed.
         cold_starts: 1 once there was a cold start.
         failures: The `failures.Failures`.
     """
 
-    def __init__(self, backend, add_variable, records, damping_mode, failures):
-        self._backend = backend
+    def __init__(self, add_variable, records, damping_mode, failures):
         self._damping_mode = damping_mode
         self.diagonals = [
             tuple(len(shape) == 1 for shape in record.factor_shapes)
@@ -70,12 +70,41 @@ class CurvatureState:
         self.failures = failures
 
     def inverses_of(self, block):
-        """Returns what is kept for each factor of a block."""
+        """Returns the cached inverse of each factor of a block."""
         return [
-            kept
-            for unit, kept in zip(self.units, self.inverses, strict=True)
+            cached
+            for unit, cached in zip(self.units, self.inverses, strict=True)
             if unit.block == block
         ]
+
+    def precondition(self, block, gradient, damping):
+        """Returns (A ⊗ G + λI)⁻¹ V by the cached inverses of a block.
+
+        Args:
+            block: The number of the block.
+            gradient: V, in matrix form.
+            damping: λ, a scalar; in mode `"factored"` the inverses have theirs.
+        """
+        cached = [
+            [ops.convert_to_tensor(part) for part in parts]
+            for parts in self.inverses_of(block)
+        ]
+        diagonals = self.diagonals[block]
+        if self._damping_mode == "factored":
+            flat = [part for (part,) in cached]
+            return damping_lib.precondition(
+                gradient, *flat, is_diagonal=diagonals[0]
+            )
+        pairs = [
+            (parts[0], None) if is_diagonal else (parts[1], parts[0])
+            for parts, is_diagonal in zip(cached, diagonals, strict=True)
+        ]
+        return damping_lib.precondition_eigen(
+            gradient,
+            pairs[0],
+            pairs[1] if len(pairs) == 2 else None,
+            ops.cast(damping, gradient.dtype),
+        )
 
     def accumulate(self, estimates, decay, share):
         """Adds a batch: F ← decay·F + share·F_new, where F_new is finite.
@@ -100,7 +129,7 @@ class CurvatureState:
                 ]
 
             # A branch, which costs no pass over memory as a choice would.
-            new = self._backend.condition(good, mixed, lambda old=old: old)
+            new = backend.current.condition(good, mixed, lambda old=old: old)
             for variable, value in zip(variables, new, strict=True):
                 variable.assign(value)
         finite = ops.stack(finite)
@@ -122,6 +151,23 @@ class CurvatureState:
             for f in self.factors[block]
         ]
 
+    def by_layer(self, records):
+        """Returns {layer name: factors} as arrays; see `KFAC.factors`.
+
+        Args:
+            records: The `registration.Record` of each block.
+        """
+        positions = ops.convert_to_numpy(self.positions)
+        result = {}
+        for number, record in enumerate(records):
+            factors = [ops.convert_to_numpy(f) for f in self.debiased(number)]
+            if len(factors) == 2:
+                factors[1] = factors[1] / positions[number].astype(
+                    factors[1].dtype
+                )
+            result[record.layer] = tuple(factors)
+        return result
+
     def refresh(self, units, owners, damping):
         """Inverts factors; where that fails, the last inverse is kept.
 
@@ -139,12 +185,11 @@ class CurvatureState:
         # Any number does: the result is thrown away.
         damping = ops.where(is_valid, damping, ops.ones_like(damping))
         for number in units:
-            kept = self.inverses[number]
+            cached = self.inverses[number]
 
             def compute(number=number):
                 unit = self.units[number]
                 values, failed, failed_again = inverses_lib.inverted(
-                    self._backend,
                     unit,
                     self.debiased(unit.block),
                     self.diagonals[unit.block],
@@ -168,13 +213,13 @@ class CurvatureState:
 
             # As floats: integers live on the host, from where TensorFlow does
             # not reduce together with tensors on a device.
-            like = [*(v.value for v in kept), ops.zeros((2,), "float32")]
-            *values, flags = self._backend.computed_by(
+            like = [*(v.value for v in cached), ops.zeros((2,), "float32")]
+            *values, flags = backend.current.computed_by(
                 owners[number], compute, like
             )
             results += values
             outcomes.append(flags)
-        *results, outcomes = self._backend.sum_over_replicas(
+        *results, outcomes = backend.current.sum_over_replicas(
             [*results, ops.stack(outcomes)]
         )
         remaining = iter(results)

@@ -76,7 +76,7 @@ def seeds_of_all_signs():
 def factors(model, x, seed=0, kind="gauss_newton", mode="training"):
     estimator = kronecker_factors.KroneckerFactors(
         model,
-        outputs.head_of(model, models.loss_of("gaussian")),
+        outputs.likelihood_of(model, models.loss_of("gaussian")),
         kind,
         mode=mode,
         seed=seed,

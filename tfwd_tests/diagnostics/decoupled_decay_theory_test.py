@@ -31,11 +31,11 @@ def assert_zero(residual, scale):
     assert np.linalg.norm(residual) < TOLERANCE * np.linalg.norm(scale)
 
 
-def moved(model, head, x, y, **options):
+def moved(model, likelihood, x, y, **options):
     """Returns the variables before and after a step of KFAC."""
     optimizer = models.attached(
         model,
-        head,
+        likelihood,
         learning_rate=RATE,
         weight_decay=DECAY,
         damping=DAMPING,
@@ -43,7 +43,7 @@ def moved(model, head, x, y, **options):
         **options,
     )
     before = dense_jacobian.values(model)
-    models.step(model, optimizer, head, x, y)
+    models.step(model, optimizer, likelihood, x, y)
     optimizer.detach()
     return before, dense_jacobian.values(model)
 

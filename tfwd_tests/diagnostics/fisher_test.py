@@ -14,7 +14,7 @@ from tfwd_tests.diagnostics import differences
 from tfwd_tests.kfac import models
 from tfwd_tests.kfac import reference
 
-HEADS = ("softmax", "sigmoid", "gaussian")
+LIKELIHOODS = ("softmax", "sigmoid", "gaussian")
 ACTIVATIONS = {"softmax": "softmax", "sigmoid": "sigmoid", "gaussian": None}
 
 
@@ -34,34 +34,34 @@ def network(activation=None, shape=(4,)):
     )
 
 
-def fisher_norms(head, z, tangent):
-    h = reference.output_hessian(head, "fisher", z)
+def fisher_norms(likelihood, z, tangent):
+    h = reference.output_hessian(likelihood, "fisher", z)
     return np.einsum("bk,bkl,bl->b", tangent, h, tangent)
 
 
-def label_norms(head, z, y, tangent):
-    first = reference.loss_gradient(head, z, y)
+def label_norms(likelihood, z, y, tangent):
+    first = reference.loss_gradient(likelihood, z, y)
     return np.sum(first * tangent, axis=-1) ** 2
 
 
 @pytest.mark.parametrize("from_logits", (True, False))
-@pytest.mark.parametrize("head", HEADS)
-def test_norms_are_those_of_dense_matrices(head, from_logits):
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_norms_are_those_of_dense_matrices(likelihood, from_logits):
     x = models.normal(6, 4)
-    y = models.targets_of(head, (6, 3))
+    y = models.targets_of(likelihood, (6, 3))
     plain = network()
     z = differences.outputs(plain, x)
     tangent = differences.along_weights(plain, x)
-    model = network(None if from_logits else ACTIVATIONS[head])
-    read = outputs.head_of(model, models.loss_of(head, from_logits))
+    model = network(None if from_logits else ACTIVATIONS[likelihood])
+    read = outputs.likelihood_of(model, models.loss_of(likelihood, from_logits))
     np.testing.assert_allclose(
         fisher.squared_norms(model, x, read),
-        fisher_norms(head, z, tangent),
+        fisher_norms(likelihood, z, tangent),
         rtol=differences.TOLERANCE,
     )
     np.testing.assert_allclose(
         fisher.label_norms(model, x, y, read),
-        label_norms(head, z, y, tangent),
+        label_norms(likelihood, z, y, tangent),
         rtol=differences.TOLERANCE,
     )
 
@@ -70,7 +70,7 @@ def test_norms_of_a_sequence_are_means_over_predictions():
     x = models.normal(2, 3, 4)
     y = models.targets_of("softmax", (2, 3, 3))
     model = network(shape=(3, 4))
-    read = outputs.head_of(model, models.loss_of("softmax"))
+    read = outputs.likelihood_of(model, models.loss_of("softmax"))
     z = differences.outputs(model, x).reshape((6, 3))
     tangent = differences.along_weights(model, x).reshape((6, 3))
     for found, truth in (
@@ -101,7 +101,7 @@ def test_labels_may_be_one_hot_and_smoothed():
     tangent = differences.along_weights(model, x)
     products = np.sum((reference.softmax(z) - smooth) * tangent, axis=-1)
     found = fisher.label_norms(
-        model, x, np.eye(3)[y], outputs.head_of(model, loss)
+        model, x, np.eye(3)[y], outputs.likelihood_of(model, loss)
     )
     np.testing.assert_allclose(
         found, products**2, rtol=differences.TOLERANCE, atol=1e-12
@@ -110,6 +110,6 @@ def test_labels_may_be_one_hot_and_smoothed():
 
 def test_labels_are_needed_for_their_norm():
     model = network()
-    head = outputs.head_of(model, models.loss_of("softmax"))
+    likelihood = outputs.likelihood_of(model, models.loss_of("softmax"))
     with pytest.raises(ValueError, match="needs them beside the inputs"):
-        fisher.label_norms(model, models.normal(2, 4), None, head)
+        fisher.label_norms(model, models.normal(2, 4), None, likelihood)

@@ -18,9 +18,11 @@ def in_float64():
         yield
 
 
-def norms(model, x, head="softmax", from_logits=True, variables=None):
-    head = outputs.head_of(model, models.loss_of(head, from_logits))
-    found = gauss_newton.squared_norms(model, x, head, variables)
+def norms(model, x, likelihood="softmax", from_logits=True, variables=None):
+    likelihood = outputs.likelihood_of(
+        model, models.loss_of(likelihood, from_logits)
+    )
+    found = gauss_newton.squared_norms(model, x, likelihood, variables)
     return keras.ops.convert_to_numpy(found)
 
 

@@ -28,12 +28,12 @@ def in_float64():
 
 
 def per_example(function, model, x, loss):
-    head = outputs.head_of(model, models.loss_of(loss))
+    likelihood = outputs.likelihood_of(model, models.loss_of(loss))
     x = keras.ops.convert_to_tensor(x)
-    return keras.ops.convert_to_numpy(function(model, x, head))
+    return keras.ops.convert_to_numpy(function(model, x, likelihood))
 
 
-def model_labels(head, z):
+def model_labels(likelihood, z):
     """Returns labels drawn from the model, [draws, batch, ...], and their law.
 
     All labels there are; of the normal distribution of variance K/2, whose
@@ -41,10 +41,10 @@ def model_labels(head, z):
     a gradient is linear in the label.
     """
     batch, size = z.shape
-    if head == "softmax":
+    if likelihood == "softmax":
         labels = np.tile(np.arange(size)[:, None], (1, batch))
         return labels, reference.softmax(z).T
-    if head == "sigmoid":
+    if likelihood == "sigmoid":
         bits = np.array(list(np.ndindex(*(2,) * size)), dtype="float64")
         labels = np.tile(bits[:, None], (1, batch, 1))
         p = reference.sigmoid(z)
@@ -54,36 +54,36 @@ def model_labels(head, z):
     return z + points[:, None], np.full((2 * size, batch), 1 / (2 * size))
 
 
-@pytest.mark.parametrize("head", ("softmax", "sigmoid", "gaussian"))
-def test_fisher_matrix_is_the_generalized_gauss_newton_matrix(head):
+@pytest.mark.parametrize("likelihood", ("softmax", "sigmoid", "gaussian"))
+def test_fisher_matrix_is_the_generalized_gauss_newton_matrix(likelihood):
     # Equation 4: E_y[∇log p ∇log pᵀ] over labels of the model = Jᵀ H J.
     model = models.built(
         [layers.Dense(4, activation="tanh"), layers.Dense(2)], (3,)
     )
     x = models.normal(3, 3)
     z = dense_jacobian.outputs(model, x)
-    labels, law = model_labels(head, z)
+    labels, law = model_labels(likelihood, z)
     gradients = dense_jacobian.of_losses(
         model,
-        models.loss_of(head),
+        models.loss_of(likelihood),
         np.tile(x, (len(labels), 1)),
         labels.reshape((-1, *labels.shape[2:])),
     ).reshape((*law.shape, -1))
     matrix = np.einsum("dbi,dbj,db->bij", gradients, gradients, law)
-    if head == "sigmoid":
+    if likelihood == "sigmoid":
         # Keras' loss is the mean of the −log p of K outputs; the curvature of
         # the mean is a K-th of the Fisher matrix, which is K² times this.
         matrix *= 2
     j = dense_jacobian.of_parameters(model, x)
-    h = reference.output_hessian(head, "fisher", z)
+    h = reference.output_hessian(likelihood, "fisher", z)
     assert models.error([matrix], [j.swapaxes(1, 2) @ h @ j]) < TOLERANCE
     theta = dense_jacobian.parameters(model)
-    found = per_example(fisher.squared_norms, model, x, head)
+    found = per_example(fisher.squared_norms, model, x, likelihood)
     truth = np.einsum("i,bij,j->b", theta, matrix, theta)
     assert models.error([found], [truth]) < TOLERANCE
-    if head == "gaussian":
+    if likelihood == "gaussian":
         # ½‖y − f‖², whose H is the identity, is Keras' loss for K = 2.
-        found = per_example(gauss_newton.squared_norms, model, x, head)
+        found = per_example(gauss_newton.squared_norms, model, x, likelihood)
         assert models.error([found], [truth]) < TOLERANCE
 
 

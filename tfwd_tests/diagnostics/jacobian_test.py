@@ -45,9 +45,11 @@ def numpy_jacobians(model, x):
     return np.einsum("jk,bj,ij->bki", v, slopes, w), hidden @ v + c
 
 
-def norms(model, x, head="softmax", from_logits=True, **options):
-    head = outputs.head_of(model, models.loss_of(head, from_logits))
-    found = jacobian.squared_norms(model, x, head, **options)
+def norms(model, x, likelihood="softmax", from_logits=True, **options):
+    likelihood = outputs.likelihood_of(
+        model, models.loss_of(likelihood, from_logits)
+    )
+    found = jacobian.squared_norms(model, x, likelihood, **options)
     return keras.ops.convert_to_numpy(found)
 
 
@@ -83,17 +85,17 @@ def test_exact_norm_of_a_convolutional_network_in_inference_mode():
     )
 
 
-@pytest.mark.parametrize("head", ("softmax", "sigmoid"))
-def test_logits_of_a_model_of_probabilities_are_found(head):
+@pytest.mark.parametrize("likelihood", ("softmax", "sigmoid"))
+def test_logits_of_a_model_of_probabilities_are_found(likelihood):
     x = models.normal(6, 4)
-    expected = norms(tanh_network(), x, head)
-    fused = tanh_network(head)
-    found = norms(fused, x, head, from_logits=False)
+    expected = norms(tanh_network(), x, likelihood)
+    fused = tanh_network(likelihood)
+    found = norms(fused, x, likelihood, from_logits=False)
     np.testing.assert_allclose(found, expected, rtol=TOLERANCE)
     assert all("call" not in vars(layer) for layer in fused.layers)
     stacked = keras.Sequential([*tanh_network().layers])
-    stacked.add(layers.Activation(head))
-    found = norms(stacked, x, head, from_logits=False)
+    stacked.add(layers.Activation(likelihood))
+    found = norms(stacked, x, likelihood, from_logits=False)
     np.testing.assert_allclose(found, expected, rtol=TOLERANCE)
 
 
@@ -171,9 +173,9 @@ def test_refusals():
     with pytest.raises(ValueError, match="own activation is softmax"):
         norms(model, x, from_logits=False)
     with pytest.raises(ValueError, match="`loss` must be given"):
-        outputs.head_of(model)
+        outputs.likelihood_of(model)
     with pytest.raises(ValueError, match="`loss` must be one categorical"):
-        outputs.head_of(model, "mae")
+        outputs.likelihood_of(model, "mae")
     several = keras.Model(model.inputs, [model.outputs[0], model.outputs[0]])
     with pytest.raises(ValueError, match="must have one output"):
         norms(several, x)

@@ -24,9 +24,9 @@ def in_float64():
         yield
 
 
-def factors(model, batches, head="softmax", **options):
+def factors(model, batches, likelihood="softmax", **options):
     """Returns {layer: LayerFactors}."""
-    read = outputs.head_of(model, models.loss_of(head))
+    read = outputs.likelihood_of(model, models.loss_of(likelihood))
     estimator = kronecker_factors.KroneckerFactors(model, read, **options)
     sums = streaming.Sums(estimator.statistics, model).over(batches)
     return {layer.name: layer for layer in estimator.layers(sums)}
@@ -88,10 +88,10 @@ def test_norm_of_convolutions_under_positions_that_are_unrelated():
     assert depthwise > 0
 
 
-def dense_traces(model, head, x, kind):
+def dense_traces(model, likelihood, x, kind):
     """Returns ‖W‖² tr(Jᵀ H J) of every kernel."""
     jacobians = models.jacobians(model, x)
-    h = models.hessians(model, head, kind, x)
+    h = models.hessians(model, likelihood, kind, x)
     found = {}
     for layer in model.layers:
         if layer.trainable_variables:
@@ -104,14 +104,14 @@ def dense_traces(model, head, x, kind):
 
 
 @pytest.mark.parametrize("kind", ("fisher", "gauss_newton"))
-@pytest.mark.parametrize("head", ("softmax", "sigmoid", "gaussian"))
-def test_trace_of_one_datum_is_that_of_the_dense_matrix(head, kind):
+@pytest.mark.parametrize("likelihood", ("softmax", "sigmoid", "gaussian"))
+def test_trace_of_one_datum_is_that_of_the_dense_matrix(likelihood, kind):
     model = models.built(
         [layers.Dense(5, activation="tanh"), layers.Dense(3)], (4,)
     )
     x = models.normal(1, 4)
-    found = factors(model, [x], head, curvature=kind)
-    truth = dense_traces(model, head, x, kind)
+    found = factors(model, [x], likelihood, curvature=kind)
+    truth = dense_traces(model, likelihood, x, kind)
     assert list(found) == [layer.name for layer in model.layers]
     for name, layer in found.items():
         assert layer.has_bias
@@ -174,7 +174,7 @@ def test_trace_does_not_change_with_a_scale_that_has_no_effect(kind):
         (5,),
     )
     x = models.normal(8, 5)
-    read = outputs.head_of(model, models.loss_of("softmax"))
+    read = outputs.likelihood_of(model, models.loss_of("softmax"))
     estimator = kronecker_factors.KroneckerFactors(
         model, read, curvature=kind, mode="training"
     )

@@ -29,9 +29,9 @@ def in_float64():
 
 
 def per_example(function, model, *data, loss="gaussian"):
-    head = outputs.head_of(model, models.loss_of(loss))
+    likelihood = outputs.likelihood_of(model, models.loss_of(loss))
     data = [keras.ops.convert_to_tensor(x) for x in data]
-    return keras.ops.convert_to_numpy(function(model, *data, head))
+    return keras.ops.convert_to_numpy(function(model, *data, likelihood))
 
 
 def assert_equal(actual, truth):

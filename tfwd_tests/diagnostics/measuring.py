@@ -42,22 +42,22 @@ def data(count):
 
 def everything(model, batches, loss):
     """Returns {name: an array}, of one program."""
-    head = outputs.head_of(model, loss)
+    likelihood = outputs.likelihood_of(model, loss)
     factors = kronecker_factors.KroneckerFactors(
-        model, head, estimation="sampled"
+        model, likelihood, estimation="sampled"
     )
 
     def statistics(inputs, labels, weights, first_example):
         examples = streaming.examples(inputs, first_example)
         norms = {
             "jacobian": jacobian.squared_norms(
-                model, inputs, head, projections=2, examples=examples
+                model, inputs, likelihood, projections=2, examples=examples
             ),
             "gauss_newton_norm": gauss_newton.squared_norms(
-                model, inputs, head
+                model, inputs, likelihood
             ),
-            "fisher_norm": fisher.squared_norms(model, inputs, head),
-            "label_norm": fisher.label_norms(model, inputs, labels, head),
+            "fisher_norm": fisher.squared_norms(model, inputs, likelihood),
+            "label_norm": fisher.label_norms(model, inputs, labels, likelihood),
         }
         sums = {
             (name,): estimates.sums(values, weights)

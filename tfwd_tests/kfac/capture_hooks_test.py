@@ -13,7 +13,7 @@ from tfwd.kfac import capture
 from tfwd_tests.kfac import hooking
 
 
-def test_without_a_listener_the_output_is_that_without_hooks():
+def test_without_a_callback_the_output_is_that_without_hooks():
     model = hooking.network()
     x = hooking.inputs_of(8, 6)
     before = [hooking.numpy(model(x)), hooking.numpy(model(x, training=False))]
@@ -27,16 +27,16 @@ def test_two_owners_share_a_hook_and_one_leaves_it_to_the_other():
     layer = hooking.hooked(layers.Dense(5))
     other = object()
     capture.install(layer, other)
-    listener = hooking.Listener()
-    with capture.listening(listener):
+    recorder = hooking.Recorder()
+    with capture.calling_back(recorder):
         layer(hooking.inputs_of(3, 6))
-        assert len(listener.calls) == 1
+        assert len(recorder.calls) == 1
         capture.remove(layer, hooking.OWNER)
         layer(hooking.inputs_of(3, 6))
-        assert len(listener.calls) == 2
+        assert len(recorder.calls) == 2
         capture.remove(layer, other)
         layer(hooking.inputs_of(3, 6))
-        assert len(listener.calls) == 2
+        assert len(recorder.calls) == 2
     assert not hooking.has_hook(layer)
 
 
@@ -119,10 +119,10 @@ def test_a_copy_carries_no_hook_and_stands_on_its_own(duplicate):
     np.testing.assert_array_equal(
         hooking.numpy(other(x)), hooking.numpy(model(x))
     )
-    listener = hooking.Listener()
-    with capture.listening(listener):
+    recorder = hooking.Recorder()
+    with capture.calling_back(recorder):
         other(x)
-    assert listener.calls == []
+    assert recorder.calls == []
     for variable in model.variables:
         variable.assign(np.zeros(variable.shape))
     assert np.std(hooking.numpy(other(x))) > 0
@@ -141,7 +141,7 @@ def test_a_shallow_copy_of_a_hooked_layer_calls_itself():
 def test_a_hooked_layer_can_be_called_symbolically():
     layer = hooking.hooked(layers.Dense(5, activation="relu"))
     x = keras.Input((6,))
-    with capture.listening(hooking.Listener()):
+    with capture.calling_back(hooking.Recorder()):
         model = keras.Model(x, layer(x))
     value = hooking.inputs_of(3, 6)
     np.testing.assert_array_equal(

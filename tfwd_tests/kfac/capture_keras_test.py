@@ -87,7 +87,7 @@ def test_a_stored_value_has_the_variables_type_under_mixed_precision():
     layer.build((None, 6))
     types = []
 
-    def listen(layer, linear, activation, inputs):
+    def record(layer, linear, activation, inputs):
         types.append(
             keras.backend.standardize_dtype(
                 capture.stored_value(layer.kernel).dtype
@@ -101,7 +101,7 @@ def test_a_stored_value_has_the_variables_type_under_mixed_precision():
         return linear(inputs)
 
     capture.install(layer, hooking.OWNER)
-    with capture.listening(listen):
+    with capture.calling_back(record):
         layer(hooking.inputs_of(2, 6))
     assert types == ["float32", "float16"]
 
@@ -158,8 +158,8 @@ PRIVATE_NAMES = {
         "_remat_mode",
         "_user_loss_weights",
     },
-    "jax_backend.py": {"_trace"},
-    "tensorflow_fit.py": {"_autoconvert_optionals", "_make_function"},
+    "backend/jax_backend.py": {"_trace"},
+    "backend/tensorflow_fit.py": {"_autoconvert_optionals", "_make_function"},
 }
 
 

@@ -1,4 +1,4 @@
-"""What a listener hears of a layer, and that the layer's output stays.
+"""What a callback sees of a layer, and that the layer's output stays.
 
 Covers `recording`.
 """
@@ -35,10 +35,10 @@ def test_a_fused_activation_is_caught_before_it_and_applied_after(name):
     plain = hooking.numpy(layer(x))
     activation = layer.activation
     capture.install(layer, hooking.OWNER)
-    listener = hooking.Listener()
-    with capture.listening(listener):
+    recorder = hooking.Recorder()
+    with capture.calling_back(recorder):
         output = layer(x)
-    ((inputs, z, applied),) = listener.calls
+    ((inputs, z, applied),) = recorder.calls
     np.testing.assert_array_equal(hooking.numpy(inputs), hooking.numpy(x))
     expected = hooking.numpy(x) @ hooking.numpy(layer.kernel) + hooking.numpy(
         layer.bias
@@ -72,17 +72,17 @@ def test_each_kind_of_layer_gives_the_same_output_hooked(layer):
     plain = hooking.numpy(layer(x))
     capture.install(layer, hooking.OWNER)
     np.testing.assert_array_equal(hooking.numpy(layer(x)), plain)
-    listener = hooking.Listener()
-    with capture.listening(listener):
+    recorder = hooking.Recorder()
+    with capture.calling_back(recorder):
         output = hooking.numpy(layer(x))
     np.testing.assert_array_equal(output, plain)
-    ((_, z, activation),) = listener.calls
+    ((_, z, activation),) = recorder.calls
     np.testing.assert_array_equal(hooking.numpy(activation(z)), plain)
     if "relu" in str(getattr(layer, "activation", None)):
         assert hooking.numpy(z).min() < 0
 
 
-def test_a_listener_may_put_something_else_in_place():
+def test_a_callback_may_put_something_else_in_place():
     layer = hooking.hooked(layers.Dense(5, activation="relu"))
 
     def shifted(layer, linear, activation, inputs):
@@ -90,27 +90,27 @@ def test_a_listener_may_put_something_else_in_place():
 
     x = hooking.inputs_of(3, 6)
     z = hooking.numpy(x) @ hooking.numpy(layer.kernel)
-    with capture.listening(shifted):
+    with capture.calling_back(shifted):
         output = hooking.numpy(layer(x))
     np.testing.assert_allclose(output, z + 100.0, rtol=1e-6)
     np.testing.assert_array_equal(hooking.numpy(layer(x)) > 0, z > 0)
 
 
-def test_layers_are_heard_in_the_order_of_their_calls():
+def test_layers_are_recorded_in_the_order_of_their_calls():
     model = hooking.hook_all(hooking.network())
-    listener = hooking.Listener()
-    with capture.listening(listener):
+    recorder = hooking.Recorder()
+    with capture.calling_back(recorder):
         model(hooking.inputs_of(8, 6))
-    assert listener.names == ["first", "normalization", "second"]
+    assert recorder.names == ["first", "normalization", "second"]
 
 
-def test_a_layer_called_twice_is_heard_twice():
+def test_a_layer_called_twice_is_recorded_twice():
     layer = hooking.hooked(layers.Dense(6, activation="relu"))
-    listener = hooking.Listener()
+    recorder = hooking.Recorder()
     x = hooking.inputs_of(3, 6)
-    with capture.listening(listener):
+    with capture.calling_back(recorder):
         output = layer(layer(x))
-    (first, _, _), (second, z, activation) = listener.calls
+    (first, _, _), (second, z, activation) = recorder.calls
     np.testing.assert_array_equal(hooking.numpy(first), hooking.numpy(x))
     np.testing.assert_array_equal(
         hooking.numpy(activation(z)), hooking.numpy(output)
@@ -128,21 +128,21 @@ def test_training_and_other_arguments_reach_the_layer(training):
     for variable, value in zip(layer.variables, state, strict=True):
         variable.assign(value)
     capture.install(layer, hooking.OWNER)
-    with capture.listening(hooking.Listener()):
+    with capture.calling_back(hooking.Recorder()):
         output = hooking.numpy(layer(x, training=training))
     np.testing.assert_array_equal(output, plain)
 
 
 def test_inputs_may_be_positional_or_named():
     layer = hooking.hooked(layers.Dense(5, activation="relu"))
-    listener = hooking.Listener()
+    recorder = hooking.Recorder()
     x = hooking.inputs_of(3, 6)
     plain = hooking.numpy(layer(inputs=x))
-    with capture.listening(listener):
+    with capture.calling_back(recorder):
         outputs = [hooking.numpy(layer(x)), hooking.numpy(layer(inputs=x))]
     for output in outputs:
         np.testing.assert_array_equal(output, plain)
-    assert len(listener.calls) == 2
+    assert len(recorder.calls) == 2
 
 
 def test_the_mask_of_the_input_is_seen_and_passed_on():
@@ -153,11 +153,11 @@ def test_the_mask_of_the_input_is_seen_and_passed_on():
     capture.install(layer, hooking.OWNER)
     seen = []
 
-    def listen(layer, linear, activation, inputs):
+    def record(layer, linear, activation, inputs):
         seen.append(capture.mask_of(inputs))
         return activation(linear(inputs))
 
-    with capture.listening(listen):
+    with capture.calling_back(record):
         output = layer(embedding(ids))
     expected = [[True, True, False], [True, False, False]]
     np.testing.assert_array_equal(hooking.numpy(seen[0]), expected)
@@ -167,19 +167,19 @@ def test_the_mask_of_the_input_is_seen_and_passed_on():
     assert capture.mask_of(hooking.inputs_of(2, 3)) is None
 
 
-def test_a_compiled_model_is_heard_while_it_is_traced():
+def test_a_compiled_model_is_recorded_while_it_is_traced():
     model = hooking.hook_all(hooking.network())
     x = hooking.inputs_of(8, 6)
     plain = hooking.numpy(model(x))
     for way in compiling.WAYS:
-        listener = hooking.Listener()
+        recorder = hooking.Recorder()
 
-        def call(x, listener=listener):
-            with capture.listening(listener):
+        def call(x, recorder=recorder):
+            with capture.calling_back(recorder):
                 return model(x, training=False)
 
         output = hooking.numpy(compiling.run(way, call, x))
-        assert listener.names == ["first", "normalization", "second"]
+        assert recorder.names == ["first", "normalization", "second"]
         np.testing.assert_allclose(output, plain, rtol=0, atol=1e-6)
 
 
@@ -188,53 +188,53 @@ class Failing(layers.Dense):
         raise RuntimeError("the call failed")
 
 
-@pytest.mark.parametrize("where", ["call", "listener"])
-def test_an_exception_restores_the_activation_and_the_listener(where):
+@pytest.mark.parametrize("where", ["call", "callback"])
+def test_an_exception_restores_the_activation_and_the_callback(where):
     kind = Failing if where == "call" else layers.Dense
     layer = hooking.hooked(kind(5, activation="relu"))
     activation = layer.activation
 
-    def listen(layer, linear, activation, inputs):
+    def record(layer, linear, activation, inputs):
         z = linear(inputs)
-        raise RuntimeError(f"the listener failed at {z}")
+        raise RuntimeError(f"the callback failed at {z}")
 
     with pytest.raises(RuntimeError, match=f"the {where} failed"):
-        with capture.listening(listen):
+        with capture.calling_back(record):
             layer(hooking.inputs_of(3, 6))
     assert vars(layer)["activation"] is activation
-    assert capture.listener_now() is None
+    assert capture.callback_now() is None
 
 
-def test_listeners_nest():
+def test_callbacks_nest():
     layer = hooking.hooked(layers.Dense(5))
-    outer, inner = hooking.Listener(), hooking.Listener()
+    outer, inner = hooking.Recorder(), hooking.Recorder()
     x = hooking.inputs_of(3, 6)
-    with capture.listening(outer):
+    with capture.calling_back(outer):
         layer(x)
-        with capture.listening(inner):
+        with capture.calling_back(inner):
             layer(x)
-        with capture.listening(None):
+        with capture.calling_back(None):
             layer(x)
         layer(x)
     layer(x)
     assert (len(outer.calls), len(inner.calls)) == (2, 1)
 
 
-def test_another_thread_does_not_hear():
+def test_another_thread_has_no_callback():
     layer = hooking.hooked(layers.Dense(5, activation="relu"))
     x = hooking.inputs_of(3, 6)
     plain = hooking.numpy(layer(x))
-    here, there = hooking.Listener(), hooking.Listener()
+    here, there = hooking.Recorder(), hooking.Recorder()
     results = {}
 
     def silent():
         results["silent"] = hooking.numpy(layer(x))
 
     def loud():
-        with capture.listening(there):
+        with capture.calling_back(there):
             results["loud"] = hooking.numpy(layer(x))
 
-    with capture.listening(here):
+    with capture.calling_back(here):
         for target in (silent, loud):
             thread = threading.Thread(target=target)
             thread.start()

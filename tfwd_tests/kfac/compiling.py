@@ -6,14 +6,9 @@ BACKEND = keras.backend.backend()
 
 if BACKEND == "jax":
     import jax
-
-    from tfwd.kfac import jax_backend as current
 else:
     import tensorflow as tf
 
-    from tfwd.kfac import tensorflow_backend as current
-
-backend = current
 WAYS = ("eager", "jit") if BACKEND == "jax" else ("eager", "graph", "xla")
 
 

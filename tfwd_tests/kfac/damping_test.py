@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from tfwd.kfac import backend
 from tfwd.kfac import damping as damping_lib
 from tfwd_tests.kfac import compiling
 from tfwd_tests.optimizers import harness
@@ -67,7 +68,7 @@ def applied(matrix, gradient):
 
 def library_factored(a, g, gradient, damping=DAMPING, is_diagonal=False):
     """The factored path of the library, inverses by its own Cholesky."""
-    inverse = compiling.backend.cholesky_inverse
+    inverse = backend.current.cholesky_inverse
     a, g, gradient, damping = map(tensor, (a, g, gradient, damping))
     on_a, on_g = damping_lib.factored_tikhonov(
         damping_lib.mean_eigenvalue(a, is_diagonal),
@@ -86,7 +87,7 @@ def library_factored(a, g, gradient, damping=DAMPING, is_diagonal=False):
 
 def library_eigen(a, g, gradient, damping=DAMPING, is_diagonal=False):
     def decomposed(factor):
-        return compiling.backend.eigenvalues_and_vectors(tensor(factor))
+        return backend.current.eigenvalues_and_vectors(tensor(factor))
 
     return numpy(
         damping_lib.precondition_eigen(
@@ -177,7 +178,7 @@ def test_a_single_factor_gets_the_whole_damping():
     gradient = random_gradient(N, 2, 1)
     expected = np.linalg.solve(f + DAMPING * np.eye(2), gradient)
     damped = damping_lib.add_to_diagonal(tensor(f), tensor(DAMPING))
-    inverse = compiling.backend.cholesky_inverse(damped)
+    inverse = backend.current.cholesky_inverse(damped)
     actual = damping_lib.precondition(tensor(gradient), inverse)
     assert_equal(numpy(actual), expected)
     assert_equal(library_eigen(f, None, gradient), expected)
@@ -280,7 +281,7 @@ def test_the_damping_may_be_a_tensor_of_a_compiled_program(way):
     def step(a, g, gradient, damping):
         means = map(damping_lib.mean_eigenvalue, (a, g))
         inverses = [
-            compiling.backend.cholesky_inverse(
+            backend.current.cholesky_inverse(
                 damping_lib.add_to_diagonal(factor, added)
             )
             for factor, added in zip(

@@ -12,7 +12,7 @@ from tfwd_tests.kfac import reference
 
 # Sums of about a hundred float64 products; nothing is approximate.
 TOLERANCE = 1e-10
-HEADS = ("softmax", "sigmoid", "gaussian")
+LIKELIHOODS = ("softmax", "sigmoid", "gaussian")
 ACTIVATIONS = {"softmax": "softmax", "sigmoid": "sigmoid", "gaussian": None}
 
 
@@ -22,20 +22,20 @@ def in_float64():
         yield
 
 
-def assert_exact(model, head, curvature, x, y=None, positions=None):
+def assert_exact(model, likelihood, curvature, x, y=None, positions=None):
     """Checks T·kron(A, G) of every layer against the dense block."""
-    optimizer = models.attached(model, head, curvature=curvature)
+    optimizer = models.attached(model, likelihood, curvature=curvature)
     optimizer.update_factors(x, y)
     found = optimizer.factors()
-    truth = models.all_dense_blocks(optimizer, head, x, y)
+    truth = models.all_dense_blocks(optimizer, likelihood, x, y)
     assert set(found) == set(truth)
     for name, pair in found.items():
         actual = models.kronecker(pair, (positions or {}).get(name, 1))
         assert models.error(actual, truth[name]) < TOLERANCE, name
 
 
-def deep_linear(*head):
-    return [layers.Dense(5), layers.Dense(4, use_bias=False), *head]
+def deep_linear(*likelihood):
+    return [layers.Dense(5), layers.Dense(4, use_bias=False), *likelihood]
 
 
 @pytest.mark.parametrize("curvature", ("fisher", "gauss_newton"))
@@ -56,21 +56,23 @@ def tanh_network(activation=None):
 
 
 @pytest.mark.parametrize("curvature", ("fisher", "gauss_newton", "empirical"))
-@pytest.mark.parametrize("head", HEADS)
-def test_one_datum_and_any_loss(head, curvature):
-    x, y = models.normal(1, 4), models.targets_of(head, (1, 3))
-    assert_exact(tanh_network(), head, curvature, x, y)
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_one_datum_and_any_loss(likelihood, curvature):
+    x, y = models.normal(1, 4), models.targets_of(likelihood, (1, 3))
+    assert_exact(tanh_network(), likelihood, curvature, x, y)
 
 
 @pytest.mark.parametrize("curvature", ("fisher", "gauss_newton", "empirical"))
-@pytest.mark.parametrize("head", ("softmax", "sigmoid"))
-def test_probabilities_give_the_matrix_of_their_logits(head, curvature):
-    x, y = models.normal(1, 4), models.targets_of(head, (1, 3))
-    with_logits = models.attached(tanh_network(), head, curvature=curvature)
-    truth = models.all_dense_blocks(with_logits, head, x, y)
+@pytest.mark.parametrize("likelihood", ("softmax", "sigmoid"))
+def test_probabilities_give_the_matrix_of_their_logits(likelihood, curvature):
+    x, y = models.normal(1, 4), models.targets_of(likelihood, (1, 3))
+    with_logits = models.attached(
+        tanh_network(), likelihood, curvature=curvature
+    )
+    truth = models.all_dense_blocks(with_logits, likelihood, x, y)
     found = models.factors(
-        tanh_network(ACTIVATIONS[head]),
-        head,
+        tanh_network(ACTIVATIONS[likelihood]),
+        likelihood,
         x,
         y,
         curvature=curvature,
@@ -80,17 +82,19 @@ def test_probabilities_give_the_matrix_of_their_logits(head, curvature):
         assert models.error(models.kronecker(pair), block) < TOLERANCE
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_block_of_relu_network_on_one_datum_is_the_hessian_of_its_loss(head):
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_block_of_relu_network_on_one_datum_is_the_hessian_of_its_loss(
+    likelihood,
+):
     # Between its kinks the network is linear in each layer's variables, so
     # nothing of the Hessian's block is left but JᵀHJ.
     model = models.built(
         [layers.Dense(6, activation="relu"), layers.Dense(3)], (4,)
     )
-    x, y = models.normal(1, 4), models.targets_of(head, (1, 3))
-    found = models.factors(model, head, x)
+    x, y = models.normal(1, 4), models.targets_of(likelihood, (1, 3))
+    found = models.factors(model, likelihood, x)
     for layer in model.layers:
-        truth = hessian.of_loss(model, layer, models.loss_of(head), x, y)
+        truth = hessian.of_loss(model, layer, models.loss_of(likelihood), x, y)
         actual = models.kronecker(found[layer.name])
         assert models.error(actual, [truth]) < TOLERANCE
 
@@ -249,16 +253,16 @@ def test_a_step_is_the_solution_of_the_damped_kronecker_system(damping_mode):
         assert models.error(u, truth) < TOLERANCE, block.layer.name
 
 
-def fourth_moment(head, curvature, z, back):
+def fourth_moment(likelihood, curvature, z, back):
     """Returns E‖g‖⁴ for g = v @ back, over the law of v at one prediction."""
     size = len(z)
     bits = np.array(list(np.ndindex(*(2,) * size)))
     if curvature == "gauss_newton":
         vectors, law = 2.0 * bits - 1, np.full(len(bits), 1 / len(bits))
-    elif head == "softmax":
+    elif likelihood == "softmax":
         law = reference.softmax(z[None])[0]
         vectors = law - np.eye(size)
-    elif head == "sigmoid":
+    elif likelihood == "sigmoid":
         p = reference.sigmoid(z)
         law = np.prod(np.where(bits, p, 1 - p), axis=1)
         vectors = (p - bits) / np.sqrt(size)
@@ -269,7 +273,7 @@ def fourth_moment(head, curvature, z, back):
 
 
 @pytest.mark.parametrize(
-    ("head", "curvature"),
+    ("likelihood", "curvature"),
     (
         ("softmax", "fisher"),
         *marks.many(
@@ -279,17 +283,17 @@ def fourth_moment(head, curvature, z, back):
         ),
     ),
 )
-def test_sampled_factors_tend_to_the_exact_ones(head, curvature):
+def test_sampled_factors_tend_to_the_exact_ones(likelihood, curvature):
     model = models.built([layers.Dense(4), layers.Dense(3)], (4,))
     distinct, copies, passes = 4, 64, 30
     x = np.repeat(models.normal(distinct, 4), copies, axis=0)
     sampled = models.attached(
-        model, head, curvature=curvature, estimation="sampled"
+        model, likelihood, curvature=curvature, estimation="sampled"
     )
     sampled.cold_start([x] * passes)
     found = sampled.factors()
     sampled.detach()
-    exact = models.factors(model, head, x, curvature=curvature)
+    exact = models.factors(model, likelihood, x, curvature=curvature)
     z = keras.ops.convert_to_numpy(model(x[::copies]))
     top = keras.ops.convert_to_numpy(model.layers[1].kernel).T
     for layer, back in zip(model.layers, (top, np.eye(3)), strict=True):
@@ -297,10 +301,10 @@ def test_sampled_factors_tend_to_the_exact_ones(head, curvature):
         exact_a, exact_g = exact[layer.name]
         assert models.error([a], [exact_a]) < TOLERANCE
         # E‖mean of n matrices ggᵀ − their mean‖² = (E‖g‖⁴ − ‖E ggᵀ‖²)/n.
-        h = reference.output_hessian(head, curvature, z)
+        h = reference.output_hessian(likelihood, curvature, z)
         spread = np.mean(
             [
-                fourth_moment(head, curvature, one, back)
+                fourth_moment(likelihood, curvature, one, back)
                 - np.sum((back.T @ second @ back) ** 2)
                 for one, second in zip(z, h, strict=True)
             ]

@@ -1,4 +1,4 @@
-"""Hooked layers, and a listener that records what it hears."""
+"""Hooked layers, and a callback that records them."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from tfwd.kfac import capture
 OWNER = object()
 
 
-class Listener:
+class Recorder:
     """Records calls and passes them on."""
 
     def __init__(self):

@@ -35,9 +35,7 @@ def inverted(factors, number, mode, dtype="float32", way="eager"):
     unit = inverses_lib.units_of([shapes])[number]
 
     def compute(damping, *tensors):
-        return inverses_lib.inverted(
-            compiling.backend, unit, tensors, diagonals, damping, mode
-        )
+        return inverses_lib.inverted(unit, tensors, diagonals, damping, mode)
 
     damping = ops.convert_to_tensor(DAMPING, dtype=dtype)
     tensors = [ops.convert_to_tensor(f, dtype=dtype) for f in factors]
@@ -191,9 +189,7 @@ def test_the_retry_covers_the_rounding_of_a_factor_without_damping():
 
     def compute(damping, f):
         unit = inverses_lib.Unit(0, 0, f.shape)
-        return inverses_lib.inverted(
-            compiling.backend, unit, [f], (False,), damping, "factored"
-        )
+        return inverses_lib.inverted(unit, [f], (False,), damping, "factored")
 
     (inverse,), failed, failed_again = compute(
         ops.convert_to_tensor(0.0), ops.convert_to_tensor(f)

@@ -1,4 +1,4 @@
-"""What `tfwd.kfac.jax_backend` knows of the traces of JAX, by a private name.
+"""What `tfwd.kfac.backend.jax_backend` knows of JAX, by a private name.
 
 Checked on JAX 0.10.2. When the name is gone or means something else, read JAX'
 `_src/core.py` and `_src/interpreters/partial_eval.py` first.
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from tfwd.kfac import jax_backend
+from tfwd.kfac.backend import jax_backend
 
 X = jnp.ones(3)
 WITHIN = {

@@ -70,11 +70,11 @@ def test_one_example_with_one_position_gives_the_dense_block(kind, curvature):
     assert_exact(model, "softmax", curvature, x, y, 1)
 
 
-def assert_exact(model, head, curvature, x, y, positions, training=True):
-    optimizer = models.attached(model, head, curvature=curvature)
+def assert_exact(model, likelihood, curvature, x, y, positions, training=True):
+    optimizer = models.attached(model, likelihood, curvature=curvature)
     optimizer.update_factors(x, y)
     found = optimizer.factors()
-    truth = models.all_dense_blocks(optimizer, head, x, y, training)
+    truth = models.all_dense_blocks(optimizer, likelihood, x, y, training)
     for name, blocks in truth.items():
         scale = max(np.abs(block).max() for block in blocks)
         assert scale > 0

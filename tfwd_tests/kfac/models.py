@@ -30,20 +30,20 @@ LOSSES = {
 float64 = dense_curvature.float64
 
 
-def loss_of(head, from_logits=True):
-    return LOSSES[head](from_logits)
+def loss_of(likelihood, from_logits=True):
+    return LOSSES[likelihood](from_logits)
 
 
 def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape)
 
 
-def targets_of(head, shape, seed=0):
+def targets_of(likelihood, shape, seed=0):
     """Returns targets for outputs of a shape [..., outputs]."""
     generator = np.random.default_rng(seed)
-    if head == "softmax":
+    if likelihood == "softmax":
         return generator.integers(shape[-1], size=shape[:-1])
-    if head == "sigmoid":
+    if likelihood == "sigmoid":
         return 1.0 * generator.integers(2, size=shape)
     return generator.normal(size=shape)
 
@@ -61,16 +61,16 @@ def filled(model, seed=0):
     return model
 
 
-def attached(model, head, *, from_logits=True, **options):
+def attached(model, likelihood, *, from_logits=True, **options):
     """Returns an attached optimizer, exact unless the options say otherwise."""
     optimizer = tfwd.KFAC(**{"estimation": "exact", **options})
-    optimizer.attach(model, loss_of(head, from_logits))
+    optimizer.attach(model, loss_of(likelihood, from_logits))
     return optimizer
 
 
-def factors(model, head, x, y=None, *, sample_weight=None, **options):
+def factors(model, likelihood, x, y=None, *, sample_weight=None, **options):
     """Returns {layer name: factors} of one batch."""
-    optimizer = attached(model, head, **options)
+    optimizer = attached(model, likelihood, **options)
     optimizer.update_factors(x, y, sample_weight)
     optimizer.detach()
     return optimizer.factors()
@@ -131,15 +131,17 @@ def jacobians(model, x, training=False):
     }
 
 
-def hessians(model, head, curvature, x, y=None, training=False):
+def hessians(model, likelihood, curvature, x, y=None, training=False):
     """Returns H [predictions, K, K] at the model's logits."""
     z = np.asarray(keras.ops.convert_to_numpy(model(x, training=training)))
     z = z.reshape((-1, z.shape[-1]))
     if curvature == "empirical":
-        y = np.asarray(y).reshape((len(z),) if head == "softmax" else z.shape)
-        first = reference.loss_gradient(head, z, y)
+        y = np.asarray(y).reshape(
+            (len(z),) if likelihood == "softmax" else z.shape
+        )
+        first = reference.loss_gradient(likelihood, z, y)
         return first[:, :, None] * first[:, None, :]
-    return reference.output_hessian(head, curvature, z)
+    return reference.output_hessian(likelihood, curvature, z)
 
 
 def dense_blocks(block, jacobian, hessian):
@@ -169,11 +171,11 @@ def dense_blocks(block, jacobian, hessian):
     return found
 
 
-def all_dense_blocks(optimizer, head, x, y=None, training=False):
+def all_dense_blocks(optimizer, likelihood, x, y=None, training=False):
     """Returns {layer name: matrix of each group} of an attached model."""
     model = optimizer.attachment.model
     jacobian = jacobians(model, x, training)
-    hessian = hessians(model, head, optimizer.curvature, x, y, training)
+    hessian = hessians(model, likelihood, optimizer.curvature, x, y, training)
     return {
         block.layer.name: dense_blocks(block, jacobian, hessian)
         for block in optimizer.attachment.blocks
@@ -213,9 +215,9 @@ def gradients(model, loss, x, y, training=True, sample_weight=None):
     return every([v.value for v in variables])
 
 
-def step(model, optimizer, head, x, y):
+def step(model, optimizer, likelihood, x, y):
     """Takes one step with factors and inverses of the same batch."""
     optimizer.update_factors(x)
     optimizer.update_inverses()
-    found = gradients(model, loss_of(head), x, y)
+    found = gradients(model, loss_of(likelihood), x, y)
     optimizer.apply(found, model.trainable_variables)

@@ -86,7 +86,6 @@ def test_a_number_of_zero_leaves_the_damping_alone():
     results = []
     for unit in units:
         values, failed, failed_again = inverses.inverted(
-            tfwd.kfac.bound.backend_lib,
             unit,
             factors,
             (False, False),

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import tfwd
+from tfwd.kfac import backend
 from tfwd.kfac import capture
-from tfwd.kfac import fitting
 from tfwd_tests.kfac import training
 
 
@@ -65,7 +65,7 @@ def test_detach_leaves_a_train_function_that_came_after():
 
 def test_fit_on_several_machines_is_refused_until_detach(monkeypatch):
     """Keras' own `fit` fails there before it calls anything of ours."""
-    monkeypatch.setattr(fitting.backend, "num_workers", lambda model: 2)
+    monkeypatch.setattr(backend.current, "num_workers", lambda model: 2)
     model, optimizer = training.mlp(), training.optimizer()
     model.compile(optimizer, training.cross_entropy())
     optimizer.attach(model)
@@ -78,7 +78,7 @@ def test_fit_on_several_machines_is_refused_until_detach(monkeypatch):
 
 
 def test_a_fit_of_the_users_own_stays_on_several_machines(monkeypatch):
-    monkeypatch.setattr(fitting.backend, "num_workers", lambda model: 2)
+    monkeypatch.setattr(backend.current, "num_workers", lambda model: 2)
 
     class Model(keras.Sequential):
         def fit(self):
@@ -152,12 +152,12 @@ def test_a_recorded_call_changes_the_layer_for_no_other_thread():
     owner, recorded = object(), []
     capture.install(layer, owner)
 
-    def listen(layer, linear, activation, inputs):
+    def callback(layer, linear, activation, inputs):
         recorded.append(keras.ops.convert_to_numpy(linear(inputs)))
         return activation(recorded[-1])
 
     def record():
-        with capture.listening(listen):
+        with capture.calling_back(callback):
             layer(x)
 
     thread = threading.Thread(target=record)

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 import tfwd
+from tfwd.kfac import backend
 from tfwd.kfac import curvature
 from tfwd.kfac import failures
 from tfwd.kfac import registration
@@ -26,7 +27,6 @@ def made(mode="factored", dtype="float32", shapes=SHAPES):
     ]
     optimizer = tfwd.SGD()
     return state_lib.CurvatureState(
-        compiling.backend,
         optimizer.add_variable,
         records,
         mode,
@@ -205,7 +205,7 @@ def test_inverses_are_those_of_the_debiased_factors(way):
     accumulate(state, blocks, 0.95, 0.05)
 
     if way == "jit":
-        run = compiling.backend.compiled(
+        run = backend.current.compiled(
             lambda: refresh(state), lambda: variables_of(state), None
         )
         run()

@@ -1,4 +1,4 @@
-"""What `tfwd.kfac.tensorflow_fit` asks of Keras' trainer by private names.
+"""What `tfwd.kfac.backend.tensorflow_fit` asks of Keras by private names.
 
 Checked on Keras 3.10 to 3.15. When a name is gone or means something else,
 read Keras' `backend/tensorflow/trainer.py` before changing the expectation.

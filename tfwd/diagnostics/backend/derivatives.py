@@ -7,15 +7,15 @@ import typing
 
 import keras
 
+from tfwd.kfac import backend
+
 current: typing.Any
-kfac: typing.Any
 if keras.backend.backend() == "tensorflow":
     from tfwd.diagnostics.backend import tensorflow_derivatives as current
-    from tfwd.kfac import tensorflow_backend as kfac
 elif keras.backend.backend() == "jax":
     from tfwd.diagnostics.backend import jax_derivatives as current
-    from tfwd.kfac import jax_backend as kfac
 else:
-    current = kfac = None
+    current = None
+kfac = backend.current
 
 __all__ = ["current", "kfac"]

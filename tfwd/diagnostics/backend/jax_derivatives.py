@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-from tfwd.kfac import jax_backend
+from tfwd.kfac.backend import jax_backend
 
 
 def squared_pullbacks(function, inputs, cotangents_at):

@@ -4,7 +4,7 @@ import functools
 
 import tensorflow as tf
 
-from tfwd.kfac import tensorflow_backend
+from tfwd.kfac.backend import tensorflow_backend
 
 
 def squared_pullbacks(function, inputs, cotangents_at):

@@ -34,7 +34,7 @@ class Call:
     Attributes:
         features: What `Block.features` returned for it.
         gradients: Gradients at the pre-activation, [batch, ...], one per
-            vector sent back.
+            backpropagated vector.
         weights: None, or the [batch] weights of the examples, whose square
             roots the gradients already contain.
         mask: None, or the boolean Keras mask of the layer's input.
@@ -88,7 +88,7 @@ class Block(abc.ABC):
         """Static shape of each factor."""
 
     def features(self, inputs, layer_call):
-        """Returns what is kept of a call, at the time of the call.
+        """Returns what to record of a call, at the time of the call.
 
         Args:
             inputs: The layer's input.

@@ -28,7 +28,7 @@ def weights(grid, example_weights, mask, dtype):
         grid: Sizes of batch and positions, batch first.
         example_weights: None, or [batch].
         mask: None, or boolean, of the grid.
-        dtype: Of the result.
+        dtype: Type of the result.
     """
     factors = [
         ops.cast(over_grid(factor, grid), dtype)

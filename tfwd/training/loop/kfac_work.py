@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfwd import kfac
 from tfwd.kfac import schedule as schedule_lib
-from tfwd.kfac import tensorflow_backend
+from tfwd.kfac.backend import tensorflow_backend
 from tfwd.models import dropout
 
 
@@ -129,12 +129,10 @@ class Work:
     def _update_factors(self, batch, part=None, parts=None):
         def on_replica(batch):
             with self._finished(batch) as (inputs, labels):
-                if part is None:
-                    self.optimizer.update_factors(inputs, labels)
-                else:
-                    self.optimizer.attachment.add_part(
-                        inputs, labels, None, part, parts
-                    )
+                attached = self.optimizer.attachment
+                attached.add_batch(
+                    inputs, labels, None, attached.next_term(part, parts)
+                )
 
         self.strategy.run(on_replica, (batch,))
 

@@ -5,12 +5,8 @@ import functools
 
 import keras
 
+from tfwd.kfac import backend
 from tfwd.optimizers import wrappers
-
-if keras.backend.backend() == "tensorflow":
-    from tfwd.kfac import tensorflow_backend as backend
-elif keras.backend.backend() == "jax":
-    from tfwd.kfac import jax_backend as backend
 
 
 class TrainFunction:
@@ -64,7 +60,7 @@ def install(model, make_train_function):
     object.__setattr__(model, "make_train_function", make_train_function)
     stand_in = TrainFunction(_before(model.train_function))
     object.__setattr__(model, "train_function", stand_in)
-    if backend.num_workers(model) > 1 and _fits_as_keras(model):
+    if backend.current.num_workers(model) > 1 and _fits_as_keras(model):
         refuse = functools.partial(_refuse_to_fit, model)
         object.__setattr__(model, "fit", refuse)
     # That of another optimizer would outlive it.
@@ -96,7 +92,7 @@ def check_one_worker(model):
     Raises:
         ValueError: If its strategy is of several machines.
     """
-    workers = backend.num_workers(model)
+    workers = backend.current.num_workers(model)
     if workers > 1:
         raise ValueError(
             "`fit` of Keras 3.15 cannot run under "
@@ -111,7 +107,7 @@ def _refuse_to_fit(model, *arguments, **keyword_arguments):
 
 
 def is_ready(model, optimizer, force):
-    """Tells whether there is nothing to make: it is, or Keras has made it.
+    """Returns whether there is nothing to make: it is, or Keras has made it.
 
     Raises:
         ValueError: If the model has a `train_step` of its own, other variables
@@ -139,7 +135,7 @@ def is_ready(model, optimizer, force):
 
 def _check_is_not_in(compiled, optimizer, model):
     if not compiled.built:
-        with backend.scope_of(optimizer.strategy):
+        with backend.current.scope_of(optimizer.strategy):
             compiled.build(model.trainable_variables)
     if any(each is optimizer for each in compiled.optimizers):
         raise ValueError(
@@ -159,13 +155,13 @@ def context_of(model, attached, preconditioned):
     if attached.differentiates_twice or model.run_eagerly:
         yield
         return
-    with preconditioned() as listener:
+    with preconditioned() as hook:
         # Keras scales the loss by its own optimizer between the forward pass
         # and the gradients, a `LossScaleOptimizer` past the one inside.
-        if listener is not None and wrappers.unwrapped(model.optimizer) is (
+        if hook is not None and wrappers.unwrapped(model.optimizer) is (
             model.optimizer
         ):
-            listener.awaits_loss = True
+            hook.awaits_loss = True
         yield
 
 

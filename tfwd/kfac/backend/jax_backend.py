@@ -1,4 +1,4 @@
-"""What K-FAC needs of JAX itself, `tfwd.kfac.tensorflow_backend`'s twin.
+"""What K-FAC needs of JAX itself, `tensorflow_backend`'s twin.
 
 The functions are those of the twin, which documents them. JAX' own sharding
 (`keras.distribution.DataParallel`) needs no replicas: arrays are global.
@@ -16,13 +16,13 @@ from tfwd.kfac import capture
 
 # What JAX says of a forward derivative of a rule of backpropagation.
 NO_FORWARD_MODE = ("(jvp) to a custom_vjp function", "'custom_lin'")
-# A trace that ends is used again, and what it called is not heard.
+# A trace that ends is used again, and calls no callback then.
 KEEPS_TRACES = True
 _traces = jax.make_user_context()
 
 
 def output_gradients(run, vectors_at):
-    """Sends vectors back from a model's head to all pre-activations."""
+    """Backpropagates vectors from a model's output to all pre-activations."""
     shapes, is_outside = [], []
 
     def record_shapes():
@@ -36,7 +36,7 @@ def output_gradients(run, vectors_at):
         return run(record)[0]
 
     jax.eval_shape(record_shapes)
-    # What is kept of a call inside would outlive its tracers.
+    # What is recorded of a call inside would outlive its tracers.
     if not all(is_outside):
         raise ValueError(
             "KFAC on JAX needs a model that calls its layers outside of "
@@ -49,8 +49,8 @@ def output_gradients(run, vectors_at):
         remaining = iter(probes)
         return run(lambda z: z + next(remaining))
 
-    head, backward, rest = jax.vjp(shifted, zeros, has_aux=True)
-    gradients = [backward(vector)[0] for vector in vectors_at(head, rest)]
+    output, backward, rest = jax.vjp(shifted, zeros, has_aux=True)
+    gradients = [backward(vector)[0] for vector in vectors_at(output, rest)]
     return rest, list(zip(*gradients, strict=True))
 
 
@@ -69,7 +69,7 @@ def tracing(key):
     """Returns a context in which functions are traced that were traced before.
 
     Args:
-        key: Of the traces that are made inside, which are kept.
+        key: Key of the traces that are made inside, which are cached.
     """
     return _traces(key)
 

@@ -1,4 +1,4 @@
-"""What K-FAC needs of TensorFlow itself, `tfwd.kfac.jax_backend`'s twin."""
+"""What K-FAC needs of TensorFlow itself, `jax_backend`'s twin."""
 
 import contextlib
 import functools
@@ -14,14 +14,14 @@ KEEPS_TRACES = False
 
 
 def output_gradients(run, vectors_at):
-    """Sends vectors back from a model's head to all pre-activations.
+    """Backpropagates vectors from a model's output to all pre-activations.
 
     Args:
-        run: A function of `connect` that runs the model and returns the head
+        run: A function of `connect` that runs the model and returns the output
             and anything else, and which must use `connect(z)` in place of
             every pre-activation z.
-        vectors_at: A function of the head and the rest that returns a list
-            of vectors of the head's shape.
+        vectors_at: A function of the output and the rest that returns a list
+            of vectors of the output's shape.
 
     Returns:
         What else `run` returned, and for each z, in the order of the calls, a
@@ -37,15 +37,15 @@ def output_gradients(run, vectors_at):
     with tf.GradientTape(
         persistent=True, watch_accessed_variables=False
     ) as tape:
-        head, rest = run(connect)
+        output, rest = run(connect)
     gradients = [
         tape.gradient(
-            head,
+            output,
             activations,
             output_gradients=vector,
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        for vector in vectors_at(head, rest)
+        for vector in vectors_at(output, rest)
     ]
     return rest, list(zip(*gradients, strict=True))
 
@@ -65,7 +65,7 @@ def tracing(key):
 def is_passed_on(variable, program):
     """Returns whether a program hands a variable to a function's own.
 
-    Which may have been traced before, when nobody listened.
+    Which may have been traced before, without a callback.
 
     Args:
         variable: A Keras variable.
@@ -105,8 +105,8 @@ def with_rule(forward, gradients):
 
     @tf.custom_gradient
     def function(*arguments):
-        value, kept = forward(*arguments)
-        return value, lambda gradient: gradients(kept, gradient)
+        value, saved = forward(*arguments)
+        return value, lambda gradient: gradients(saved, gradient)
 
     return function
 
@@ -116,7 +116,7 @@ def undifferentiable(x, message):
 
     Args:
         x: A tensor.
-        message: Of the error that a derivative raises, in ASCII.
+        message: Message of the error that a derivative raises, in ASCII.
     """
     # An operation of its own, which survives where a rule is dropped.
     return tf.raw_ops.PreventGradient(input=x, message=message)

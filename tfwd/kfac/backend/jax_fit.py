@@ -9,17 +9,17 @@ import functools
 import jax
 import keras
 
-from tfwd.kfac import fitting
-from tfwd.kfac import jax_backend
+from tfwd.kfac.backend import jax_backend
+from tfwd.kfac.backend import trainer
 
 
 def make_train_function(model, optimizer, force=False):
-    """Makes `model.train_function`; see `fitting.install`.
+    """Makes `model.train_function`; see `trainer.install`.
 
     Raises:
         ValueError: If the model has a `train_step` of its own.
     """
-    if fitting.is_ready(model, optimizer, force):
+    if trainer.is_ready(model, optimizer, force):
         return
     compiles = model.jit_compile and not model.run_eagerly
     jit = jax.jit if compiles else lambda function, **_: function
@@ -46,7 +46,7 @@ def make_train_function(model, optimizer, force=False):
 
     def step(state, data):
         values = [state[2][i] for i in own]
-        context = fitting.context_of(
+        context = trainer.context_of(
             model,
             attached,
             lambda: optimizer.preconditioned_backward(values),
@@ -54,18 +54,15 @@ def make_train_function(model, optimizer, force=False):
         with context:
             return model.train_step(state, data)
 
-    def factors(data):
-        attached.factor_program(*keras.utils.unpack_x_y_sample_weight(data))
-
     # JAX keeps traces by function: a new one is traced anew.
-    take_step = fitting.retried(
+    take_step = trainer.retried(
         attached, lambda: jit(functools.partial(step), donate_argnums=0)
     )
-    take_factors = stateless(factors)
+    take_factors = stateless(attached.add_batch)
 
     @functools.cache
     def take_inverses(units):
-        return stateless(lambda: attached.inverse_program(units))
+        return stateless(lambda: attached.invert(units))
 
     def train_batch(state, data):
         batch = int(state[2][counter])
@@ -77,9 +74,9 @@ def make_train_function(model, optimizer, force=False):
         trainable, non_trainable, values, metrics = state
         with jax_backend.full_precision():
             if work.factors:
-                inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-                attached.check_dense(inputs)
-                values = take_factors(values, trainable, non_trainable, data)
+                batch = keras.utils.unpack_x_y_sample_weight(data)
+                attached.check_dense(batch[0])
+                values = take_factors(values, trainable, non_trainable, *batch)
             if work.inverses:
                 run = take_inverses(work.inverses)
                 values = run(values, trainable, non_trainable)
@@ -89,8 +86,8 @@ def make_train_function(model, optimizer, force=False):
 
     def train_function(state, iterator):
         logs, state = train_batch(state, next(iterator))
-        for data in fitting.batches(iterator, model.steps_per_execution - 1):
+        for data in trainer.batches(iterator, model.steps_per_execution - 1):
             logs, state = train_batch(state, data)
         return logs, state
 
-    fitting.keep(model, train_function)
+    trainer.keep(model, train_function)

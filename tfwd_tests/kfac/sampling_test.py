@@ -1,4 +1,4 @@
-"""Noise: its bits in plain Python, its invariances, its distribution.
+"""Sampling: its bits in plain Python, its invariances, its distribution.
 
 Bounds on statistics are four standard deviations of what independent numbers
 give; the numbers are fixed by their seeds, so a bound holds always or never.

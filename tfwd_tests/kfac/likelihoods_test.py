@@ -1,7 +1,4 @@
-"""Heads against the Hessian of −log p(y|z), written in numpy, in float64.
-
-Covers `likelihoods`.
-"""
+"""Likelihoods against the Hessian of −log p(y|z) in numpy, in float64."""
 
 import keras
 import numpy as np
@@ -25,7 +22,7 @@ ACTIVATIONS = {"softmax": ops.softmax, "sigmoid": ops.sigmoid}
 TOLERANCES = {"float32": 2e-6, "float64": 1e-14}
 
 
-def head(distribution, from_logits=True):
+def likelihood(distribution, from_logits=True):
     if distribution == "gaussian":
         return likelihoods.of_loss(losses.MeanSquaredError())
     return likelihoods.of_loss(LOSSES[distribution](from_logits=from_logits))
@@ -51,7 +48,7 @@ def probabilities(distribution, z):
 
 
 def hessian(distribution, z):
-    """Returns H [..., K, K] of the table in the library's `heads`."""
+    """Returns H [..., K, K] of the table in the library's `likelihoods`."""
     size = z.shape[-1]
     identity = np.broadcast_to(np.eye(size), (*z.shape, size))
     if distribution == "gaussian":
@@ -82,7 +79,7 @@ def float64():
 @pytest.mark.parametrize("dtype", TOLERANCES)
 def test_exact_vectors_at_the_logits_square_to_the_hessian(distribution, dtype):
     z = logits()
-    vectors = head(distribution).exact_fisher(tensor(z, dtype))
+    vectors = likelihood(distribution).exact_fisher(tensor(z, dtype))
     assert len(vectors) == OUTPUTS
     assert {keras.backend.standardize_dtype(v.dtype) for v in vectors} == {
         dtype
@@ -103,19 +100,19 @@ def test_exact_vectors_at_the_probabilities_square_to_it_at_the_logits(
     vectors = compiling.pulled_back(
         activation,
         tensor(z, dtype),
-        head(distribution, from_logits=False).exact_fisher(p),
+        likelihood(distribution, from_logits=False).exact_fisher(p),
     )
     expected = hessian(distribution, z)
     assert_close(second_moment(vectors), expected, TOLERANCES[dtype])
 
 
 def test_a_gaussian_output_of_one_number_has_the_hessian_2():
-    (vector,) = head("gaussian").exact_fisher(tensor(logits((7, 1, 1))))
+    (vector,) = likelihood("gaussian").exact_fisher(tensor(logits((7, 1, 1))))
     np.testing.assert_allclose(numpy(vector) ** 2, 2.0, rtol=1e-15)
 
 
 def test_exact_gauss_newton_vectors_are_the_unit_vectors():
-    vectors = head("softmax").exact_gauss_newton(tensor(logits()))
+    vectors = likelihood("softmax").exact_gauss_newton(tensor(logits()))
     for k, vector in enumerate(vectors):
         expected = np.broadcast_to(
             np.eye(OUTPUTS)[k], (EXAMPLES, PREDICTIONS, OUTPUTS)
@@ -129,7 +126,7 @@ def test_exact_gauss_newton_vectors_are_the_unit_vectors():
 def test_sampled_gauss_newton_vectors_are_the_signs(distribution, predictions):
     z = tensor(logits((EXAMPLES, predictions, OUTPUTS)))
     examples = ops.arange(EXAMPLES, dtype="int32")
-    vector = head(distribution).sampled_gauss_newton(z, examples, 9, 4)
+    vector = likelihood(distribution).sampled_gauss_newton(z, examples, 9, 4)
     signs = sampling.signs(examples, 9, 4, predictions * OUTPUTS)
     assert keras.backend.standardize_dtype(vector.dtype) == "float64"
     np.testing.assert_array_equal(
@@ -144,7 +141,7 @@ def test_a_sampled_class_is_where_the_cumulative_probability_passes_u():
     p = probabilities("softmax", z)
     labels = np.sum(np.cumsum(p, axis=-1) < u[..., None], axis=-1)
     assert len(np.unique(labels)) == OUTPUTS
-    actual = head("softmax").sampled_fisher(tensor(z), examples, 9, 4)
+    actual = likelihood("softmax").sampled_fisher(tensor(z), examples, 9, 4)
     np.testing.assert_allclose(
         numpy(actual), p - np.eye(OUTPUTS)[labels], rtol=0, atol=1e-15
     )
@@ -156,7 +153,7 @@ def test_a_sampled_binary_label_is_1_where_u_is_below_p():
     u = numpy(sampling.uniform(examples, 9, 4, PREDICTIONS * OUTPUTS))
     p = probabilities("sigmoid", z)
     expected = (p - (u.reshape(p.shape) < p)) / np.sqrt(OUTPUTS)
-    actual = head("sigmoid").sampled_fisher(tensor(z), examples, 9, 4)
+    actual = likelihood("sigmoid").sampled_fisher(tensor(z), examples, 9, 4)
     np.testing.assert_allclose(numpy(actual), expected, rtol=0, atol=1e-15)
 
 
@@ -168,9 +165,11 @@ def test_a_sample_at_the_probabilities_is_the_same_one_at_the_logits(
     z = tensor(logits((200, PREDICTIONS, OUTPUTS)), dtype)
     draw = (ops.arange(200, dtype="int32"), 9, 4)
     activation = ACTIVATIONS[distribution]
-    vector = head(distribution, False).sampled_fisher(activation(z), *draw)
+    vector = likelihood(distribution, False).sampled_fisher(
+        activation(z), *draw
+    )
     (actual,) = compiling.pulled_back(activation, z, [vector])
-    expected = head(distribution).sampled_fisher(z, *draw)
+    expected = likelihood(distribution).sampled_fisher(z, *draw)
     assert_close(numpy(actual), numpy(expected), TOLERANCES[dtype])
 
 
@@ -178,7 +177,7 @@ def test_a_sample_at_the_probabilities_is_the_same_one_at_the_logits(
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_a_sample_has_the_type_and_shape_of_the_output(distribution, dtype):
     z = tensor(logits(), dtype)
-    vector = head(distribution).sampled_fisher(
+    vector = likelihood(distribution).sampled_fisher(
         z, ops.arange(EXAMPLES, dtype="int32"), 0, 0
     )
     assert keras.backend.standardize_dtype(vector.dtype) == dtype
@@ -193,7 +192,7 @@ def test_sampled_vectors_have_the_hessian_as_covariance(distribution, way):
     z = logits((1, 2, OUTPUTS), scale=1.0)
 
     def sampled(z, examples):
-        return head(distribution).sampled_fisher(z, examples, 3, 0)
+        return likelihood(distribution).sampled_fisher(z, examples, 3, 0)
 
     vectors = compiling.run(
         way,
@@ -222,7 +221,7 @@ def test_parts_of_a_batch_sample_what_the_whole_does(distribution):
 
     def sampled(rows):
         return numpy(
-            head(distribution).sampled_fisher(
+            likelihood(distribution).sampled_fisher(
                 tensor(z[rows]), ops.convert_to_tensor(examples[rows]), 3, 0
             )
         )
@@ -244,7 +243,7 @@ def test_a_saturated_output_has_finite_vectors(distribution, from_logits):
     activation = ACTIVATIONS[distribution]
     p = numpy(activation(z))
     assert np.max(np.abs(p - np.round(p))) <= 2.0**-24
-    tested = head(distribution, from_logits)
+    tested = likelihood(distribution, from_logits)
     output = z if from_logits else activation(z)
     examples = ops.arange(300, dtype="int32")
     vectors = [
@@ -262,7 +261,7 @@ def test_the_highest_random_number_draws_no_impossible_label():
     """At step 7 the upper 24 bits of example 4065 are all set in column 7."""
     examples = ops.convert_to_tensor(np.array([4065], "int32"))
     z = tensor(np.full((1, 8, 1), 200.0), "float32")
-    vector = head("sigmoid").sampled_fisher(z, examples, 7, 0)
+    vector = likelihood("sigmoid").sampled_fisher(z, examples, 7, 0)
     np.testing.assert_array_equal(numpy(vector), 0.0)
 
 
@@ -271,7 +270,9 @@ def test_probabilities_that_sum_to_less_than_1_draw_no_impossible_class():
     p = np.array([0.25, 0.25, 0.5 - 2**-12, 0.0], "float32")
     examples = ops.convert_to_tensor(np.array([4065], "int32"))
     outputs = ops.convert_to_tensor(np.tile(p, (1, 8, 1)))
-    vector = head("softmax", False).sampled_fisher(outputs, examples, 7, 0)
+    vector = likelihood("softmax", False).sampled_fisher(
+        outputs, examples, 7, 0
+    )
     np.testing.assert_array_equal(numpy(vector)[..., -1], 0.0)
 
 
@@ -299,7 +300,7 @@ NAMES = [
     "wrap", [lambda x: x, lambda x: [x], lambda x: {"y": x}]
 )
 @pytest.mark.parametrize(("loss", "distribution", "from_logits"), NAMES)
-def test_a_loss_names_its_head(loss, distribution, from_logits, wrap):
+def test_a_loss_names_its_likelihood(loss, distribution, from_logits, wrap):
     found = likelihoods.of_loss(wrap(loss))
     assert (found.distribution, found.from_logits) == (
         distribution,
@@ -347,7 +348,9 @@ def own_loss(y, prediction):
         ([], r"^`loss` must be a single one. Received: loss=\[\]$"),
     ],
 )
-def test_a_loss_without_a_known_head_is_refused_in_one_line(loss, message):
+def test_a_loss_without_a_known_likelihood_is_refused_in_one_line(
+    loss, message
+):
     with pytest.raises(ValueError, match=message) as error:
         likelihoods.of_loss(loss)
     assert "\n" not in str(error.value)

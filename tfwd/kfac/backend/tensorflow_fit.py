@@ -9,21 +9,21 @@ is in this file.
 import keras
 import tensorflow as tf
 
-from tfwd.kfac import fitting
-from tfwd.kfac import tensorflow_backend
+from tfwd.kfac.backend import tensorflow_backend
+from tfwd.kfac.backend import trainer
 
 
 def make_train_function(model, optimizer, force=False):
-    """Makes `model.train_function`; see `fitting.install`.
+    """Makes `model.train_function`; see `trainer.install`.
 
     Raises:
         ValueError: If the model has a `train_step` of its own, or its strategy
             is of several machines.
     """
-    if fitting.is_ready(model, optimizer, force):
+    if trainer.is_ready(model, optimizer, force):
         return
     strategy = model.distribute_strategy
-    fitting.check_one_worker(model)
+    trainer.check_one_worker(model)
     with strategy.scope():
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
@@ -31,18 +31,15 @@ def make_train_function(model, optimizer, force=False):
     attached.keep_refreshed()
 
     def step(data):
-        context = fitting.context_of(
+        context = trainer.context_of(
             model, attached, optimizer.preconditioned_backward
         )
         with context:
             return model.train_step(data)
 
-    def factors(data):
-        attached.factor_program(*keras.utils.unpack_x_y_sample_weight(data))
-
     # Given a list of one batch, Keras' own step takes no iterator.
-    take_step = fitting.retried(attached, lambda: model._make_function(step))
-    take_factors = _on_replicas(model, factors)
+    take_step = trainer.retried(attached, lambda: model._make_function(step))
+    take_factors = _on_replicas(model, attached.add_batch)
 
     def train_batch(data):
         if attached.rows_hint is None:
@@ -65,19 +62,25 @@ def make_train_function(model, optimizer, force=False):
 
     def train_function(iterator):
         outputs = train_batch(next(iterator))
-        for data in fitting.batches(iterator, model.steps_per_execution - 1):
+        for data in trainer.batches(iterator, model.steps_per_execution - 1):
             outputs = train_batch(data)
         return outputs
 
-    fitting.keep(model, train_function)
+    trainer.keep(model, train_function)
 
 
 def _on_replicas(model, function):
-    """Returns a function of a batch that runs on every replica, compiled."""
+    """Returns a function of batches, compiled, that runs on every replica.
+
+    Args:
+        model: The model, whose strategy has the replicas.
+        function: A function of a replica's inputs, targets and weights.
+    """
     strategy = model.distribute_strategy
 
     def on_replicas(data):
-        strategy.run(function, args=(data,))
+        batch = keras.utils.unpack_x_y_sample_weight(data)
+        strategy.run(function, args=batch)
 
     if not model.run_eagerly:
         on_replicas = tf.function(
