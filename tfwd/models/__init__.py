@@ -2,7 +2,6 @@
 
 import collections.abc
 import dataclasses
-import typing
 
 import keras
 
