@@ -8,11 +8,12 @@ usage: launch/test.sh [--full | --rest] [PYTEST OPTIONS] [PATH[::TEST] ...]
        launch/test.sh [--backend=NAME] [--keras=VERSION] [--numpy=VERSION] ...
        launch/test.sh --versions ...
 
-Runs ruff and mypy, then pytest on the TensorFlow backend, then the core of optimizers,
-K-FAC, diagnostics and models again on JAX and, where it is installed, the
-optimizers and models on torch. Options such as `-x` or `-k stable` go to every
-pytest run; of the files, folders or tests that are named each backend runs its
-part. A selection that leaves nothing to run on any backend is an error.
+Runs ruff and mypy, then pytest on the TensorFlow backend, then the core of
+optimizers, K-FAC, diagnostics and models again on JAX and, where it is
+installed, the optimizers and models on torch. Options such as `-x` or `-k
+stable` go to every pytest run; of the files, folders or tests that are named
+each backend runs its part. A selection that leaves nothing to run is an error,
+and so is one all of which needs --full on some backend.
 
 --full           also the tests that take more than ten seconds, and all of
                  them on JAX; a test that is named by `path::test` runs without
