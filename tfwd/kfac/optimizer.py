@@ -76,9 +76,8 @@ class KFAC(curvature_optimizer.CurvatureOptimizer):
         **policy_arguments: See `tfwd.optimizers.base.Optimizer`.
 
     Example:
-    >>> optimizer = tfwd.KFAC(1e-3, weight_decay=0.1)
-    >>> model.compile(optimizer=optimizer, loss="mse")
-    >>> report = optimizer.attach(model)
+    >>> model.compile(optimizer=tfwd.KFAC(1e-3, weight_decay=0.1), loss="mse")
+    >>> report = tfwd.attach(model)
     >>> history = model.fit(x, y, verbose=0)
 
     References:
