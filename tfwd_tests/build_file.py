@@ -15,6 +15,7 @@ RULES = "@rules_python//python:{}.bzl"
 ORDER = {
     "tfwd": {"binaries", "extras", "kfac", "models", "optimizers"},
     "binaries": set(),
+    "callbacks": {"diagnostics", "extras", "kfac", "optimizers"},
     "data": {"binaries", "extras", "quiet"},
     "diagnose": {"training"},
     "diagnostics": {"durable", "extras", "kfac", "optimizers"},
@@ -27,6 +28,7 @@ ORDER = {
     "quiet": set(),
     "training": {
         "tfwd",
+        "callbacks",
         "data",
         "diagnostics",
         "durable",

@@ -1,5 +1,8 @@
 """First-order optimizers with exact weight decay, for every Keras backend."""
 
+import importlib
+import warnings
+
 import keras
 
 from tfwd import versions
@@ -15,14 +18,11 @@ from tfwd.optimizers.adam import AdamW
 from tfwd.optimizers.amsgrad import AMSGrad
 from tfwd.optimizers.amsgrad import AMSGradS
 from tfwd.optimizers.amsgrad import AMSGradW
-from tfwd.optimizers.overshoot import OvershootWarning
 from tfwd.optimizers.padam import Padam
 from tfwd.optimizers.radam import RAdam
 from tfwd.optimizers.sgd import SGD
 from tfwd.optimizers.sgd import SGDS
 from tfwd.optimizers.sgd import SGDW
-from tfwd.optimizers.skipped_steps import SkippedSteps
-from tfwd.optimizers.weight_decay_logger import WeightDecayLogger
 from tfwd.optimizers.yogi import Yogi
 
 versions.warn_if_untried(keras.__version__)
@@ -38,10 +38,21 @@ OPTIMIZERS = {cls.__name__.lower(): cls for cls in _CLASSES}
 
 __all__ = [
     "OPTIMIZERS",
-    "OvershootWarning",
-    "SkippedSteps",
-    "WeightDecayLogger",
     "scaling",
     "schedules",
     *(cls.__name__ for cls in _CLASSES),
 ]
+
+
+_MOVED = ("OvershootWarning", "SkippedSteps", "WeightDecayLogger")
+
+
+def __getattr__(name):
+    if name not in _MOVED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        f"`{__name__}.{name}` is now `tfwd.callbacks.{name}`",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return getattr(importlib.import_module("tfwd.callbacks"), name)

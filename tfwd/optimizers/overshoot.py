@@ -1,8 +1,5 @@
-"""A callback that tells when weight decay overshoots zero."""
+"""What is told of a weight decay that overshoots zero."""
 
-import warnings
-
-import keras
 from keras import ops
 
 
@@ -26,28 +23,3 @@ def decaying_optimizers(optimizer):
     wrapped = [inner] if inner is not None else []
     wrapped.extend(getattr(optimizer, "optimizers", ()))
     return [found for o in wrapped for found in decaying_optimizers(o)]
-
-
-class OvershootWarning(keras.callbacks.Callback):
-    """Warns at the end of an epoch when the decay overshot zero.
-
-    A callback warns once of each optimizer.
-
-    Example:
-    >>> model.compile(optimizer=tfwd.AdamS(1e-3, weight_decay=5e-4), loss="mse")
-    >>> callback = tfwd.OvershootWarning()
-    >>> history = model.fit(x, y, callbacks=[callback], verbose=0)
-    """
-
-    def __init__(self):
-        """Starts with nothing reported."""
-        super().__init__()
-        self._reported = set()
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Warns of the optimizers that overshot and were not reported yet."""
-        for optimizer in decaying_optimizers(self.model.optimizer):
-            text = message(optimizer)
-            if text is not None and id(optimizer) not in self._reported:
-                self._reported.add(id(optimizer))
-                warnings.warn(text, stacklevel=2)

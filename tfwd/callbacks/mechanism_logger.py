@@ -51,7 +51,7 @@ class MechanismLogger(keras.callbacks.Callback):
             the model cannot have a diagnostic.
 
     Example:
-    >>> logger = tfwd.diagnostics.MechanismLogger("run", (x, y))
+    >>> logger = tfwd.callbacks.MechanismLogger("run", (x, y))
     >>> model.compile(optimizer=tfwd.SGDS(0.1, 5e-4), loss="mse")
     >>> history = model.fit(x, y, epochs=2, callbacks=[logger], verbose=0)
 
