@@ -15,7 +15,7 @@ RULES = "@rules_python//python:{}.bzl"
 ORDER = {
     "tfwd": {"binaries", "extras", "kfac", "models", "optimizers"},
     "binaries": set(),
-    "callbacks": {"diagnostics", "extras", "kfac", "optimizers"},
+    "callbacks": {"diagnostics", "durable", "extras", "kfac", "optimizers"},
     "data": {"binaries", "extras", "quiet"},
     "diagnose": {"training"},
     "diagnostics": {"durable", "extras", "kfac", "optimizers"},

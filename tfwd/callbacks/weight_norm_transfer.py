@@ -13,9 +13,9 @@ from tfwd.optimizers import arguments
 class WeightNormTransfer(keras.callbacks.Callback):
     """Rescales weights to the norms of a reference run after each epoch.
 
-    Predictions stay what they were, validation and saved models included:
-    moving statistics follow. A reference is recorded by
-    `MechanismLogger`. It must hold every epoch from
+    That is before the validation of the epoch, where there is one. Predictions
+    stay what they were, in saved models too: moving statistics follow. A
+    reference is recorded by `MechanismLogger`. It must hold every epoch from
     `first_epoch` to the last one of `fit`.
 
     Warns once if a moving variance cannot take the ε of its normalization in,
@@ -51,6 +51,7 @@ class WeightNormTransfer(keras.callbacks.Callback):
         self.first_epoch = arguments.check_whole("first_epoch", first_epoch, 1)
         self.moments = moments
         self._transfer = None
+        self._due = None
         self._has_warned = False
 
     def on_train_begin(self, logs=None):
@@ -65,19 +66,31 @@ class WeightNormTransfer(keras.callbacks.Callback):
         last = self.params["epochs"]
         self._transfer.check(range(self.first_epoch, last + 1))
 
+    def on_epoch_begin(self, epoch, logs=None):
+        """Notes the epoch; `epoch` counts from 0, as everywhere in Keras."""
+        self._due = epoch + 1 if epoch + 1 >= self.first_epoch else None
+
+    def on_test_begin(self, logs=None):
+        """Rescales before the validation that follows the epoch's steps."""
+        self._rescale()
+
     def on_epoch_end(self, epoch, logs=None):
-        """Rescales; `epoch` counts from 0, as everywhere in Keras."""
-        if epoch + 1 < self.first_epoch:
+        """Rescales where there was no validation."""
+        self._rescale()
+
+    def _rescale(self):
+        epoch, self._due = self._due, None
+        if epoch is None:
             return
         # On JAX variables are those of the last step once this is read.
         _ = self.model
-        rescaled = self._transfer.apply(epoch + 1)
+        rescaled = self._transfer.apply(epoch)
         if rescaled.not_absorbed and not self._has_warned:
             self._has_warned = True
             if chief.is_chief(self.model):
                 warnings.warn(
                     "Predictions changed when weights were rescaled after "
-                    f"epoch {epoch + 1}: the moving variances of "
+                    f"epoch {epoch}: the moving variances of "
                     f"{', '.join(rescaled.not_absorbed)} are too small for "
                     "their epsilon.",
                     stacklevel=2,
