@@ -2,11 +2,12 @@
 
 Importing the package imports, and so registers with Keras, whatever a saved
 model of this library can hold: the optimizers, K-FAC among them, their
-schedules, and the layers of `tfwd.models`. The other rooms (`tfwd.data`,
-`tfwd.diagnostics`, `tfwd.training`, `tfwd.tuning`) are imported when they are
-first used, since some of them need TensorFlow, and so are the functions
-`tfwd.decay_exclusions`, `tfwd.diagnostics.decay_scope.patterns`, and
-`tfwd.layerwise`, `tfwd.diagnostics.layerwise.multipliers`.
+schedules, and the layers of `tfwd.models`. The other rooms (`tfwd.callbacks`,
+`tfwd.data`, `tfwd.diagnostics`, `tfwd.training`, `tfwd.tuning`) are imported
+when they are first used, since some of them need TensorFlow, and so are the
+callbacks and the functions `tfwd.decay_exclusions`,
+`tfwd.diagnostics.decay_scope.patterns`, and `tfwd.layerwise`,
+`tfwd.diagnostics.layerwise.multipliers`.
 
 The binaries, `tfwd.train`, `tfwd.tune` and `tfwd.diagnose`, have this package
 imported on the way to them, but read their flags before anything that takes
@@ -22,7 +23,8 @@ from tfwd import extras
 __version__ = "0.1.0"
 
 __all__ = []
-_ROOMS = ("data", "diagnostics", "kfac", "models", "optimizers")
+_CALLBACKS = ("OvershootWarning", "SkippedSteps", "WeightDecayLogger")
+_ROOMS = ("callbacks", "data", "diagnostics", "kfac", "models", "optimizers")
 _ROOMS += ("training", "tuning")
 
 if _binary := binaries.looked_for():
@@ -41,6 +43,7 @@ else:
     __all__ += [
         *kfac.__all__,
         *(name for name in optimizers.__all__ if name != "OPTIMIZERS"),
+        *_CALLBACKS,
         "scaling",
         "schedules",
     ]
@@ -66,6 +69,8 @@ def __getattr__(name):
         )
     if name in _ROOMS:
         return importlib.import_module(f"tfwd.{name}")
+    if name in _CALLBACKS:
+        return getattr(importlib.import_module("tfwd.callbacks"), name)
     if name in _FUNCTIONS:
         module, function = _FUNCTIONS[name]
         return getattr(importlib.import_module(module), function)

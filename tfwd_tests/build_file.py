@@ -24,6 +24,14 @@ ORDER = {
     },
     "arguments": set(),
     "binaries": set(),
+    "callbacks": {
+        "arguments",
+        "diagnostics",
+        "durable",
+        "extras",
+        "kfac",
+        "optimizers",
+    },
     "data": {"extras"},
     "diagnose": {"training"},
     "diagnostics": {
@@ -54,6 +62,7 @@ ORDER = {
     "training": {
         "tfwd",
         "arguments",
+        "callbacks",
         "data",
         "diagnostics",
         "durable",

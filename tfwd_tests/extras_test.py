@@ -95,14 +95,14 @@ def test_search_without_kerastuner_is_refused_when_it_is_first_named(python):
 
 
 def test_picture_without_its_extra_is_refused_before_training(monkeypatch):
-    from tfwd import diagnostics
+    from tfwd.callbacks import mechanism_logger
 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(
         ImportError, match="^`picture=True` must have the extra"
     ):
-        diagnostics.MechanismLogger("run", np.ones((4, 3)))
-    diagnostics.MechanismLogger("run", np.ones((4, 3)), picture=False)
+        mechanism_logger.MechanismLogger("run", np.ones((4, 3)))
+    mechanism_logger.MechanismLogger("run", np.ones((4, 3)), picture=False)
 
 
 def test_what_is_there_is_not_refused():

@@ -1,5 +1,6 @@
 """What `import tfwd` does, and the examples of README and docstrings."""
 
+import operator
 import os
 import pathlib
 import re
@@ -158,10 +159,12 @@ def test_docstring_example_runs(cls):
     assert np.isfinite(names["history"].history["loss"][-1])
 
 
-@pytest.mark.parametrize("name", ["Mechanisms", "MechanismLogger"])
+@pytest.mark.parametrize(
+    "name", ["diagnostics.Mechanisms", "callbacks.MechanismLogger"]
+)
 def test_docstring_example_of_the_diagnostics_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    example = getattr(tfwd.diagnostics, name).__doc__
+    example = operator.attrgetter(name)(tfwd).__doc__
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     x, y = np.ones((8, 3), "float32"), np.ones((8, 1), "float32")
     names = {"tfwd": tfwd, "model": model, "x": x, "y": y}

@@ -23,7 +23,7 @@ HAS_SEARCH = BACKEND == "tensorflow"
 
 # What the library fills in by itself, or checks other arguments with.
 NOT_CALLED_WITH_ARGUMENTS = frozenset(
-    """OvershootWarning WeightDecayLogger
+    """WeightDecayLogger
     diagnostics.Mean diagnostics.scale_invariance.confirm
     diagnostics.mechanisms.check_names diagnostics.mechanisms.check_projections
     diagnostics.scale_invariance.ScaleInvariance
@@ -40,6 +40,10 @@ NOT_CALLED_OF_TUNING = frozenset(
     tuning.grid.Grid tuning.links.Pair tuning.links.Shares tuning.maps.Finding
     tuning.maps.as_text tuning.trials.read tuning.trials.value""".split()
 )
+
+
+# Those that are not of the face as well.
+CALLBACKS = ("DecayScopeSwitch", "MechanismLogger", "WeightNormTransfer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +101,7 @@ def names():
                 found |= _of_module(path, value)
             else:
                 found.add(path)
+        found |= {f"callbacks.{name}" for name in CALLBACKS}
     if HAS_SEARCH:
         for name in tfwd.tuning.__all__:
             value, path = getattr(tfwd.tuning, name), f"tuning.{name}"
@@ -197,6 +202,7 @@ def _plain_rows():
         name: dataclasses.replace(row, check=_is_number)
         for name, row in rows.items()
     }
+    rows["OvershootWarning"] = Row(tfwd.OvershootWarning, {"tell": print})
     rows["SkippedSteps"] = Row(tfwd.SkippedSteps, {"stop_after": 2})
     for function, good in (
         (schedules.step_decay, (0.5, 3, (2, 4), 0.5)),
@@ -225,7 +231,7 @@ def _model():
 
 def _curvature_rows():
     model, loss = _model()
-    diagnostics, rows = tfwd.diagnostics, {}
+    rows = {}
     data = np.float32([[0.5, 1.0], [2.0, 3.0]]), np.int32([0, 1])
     folder = pathlib.Path(tempfile.gettempdir())
     known = {
@@ -254,9 +260,9 @@ def _curvature_rows():
         "second_moment": np.ones(2),
     }
     for path in names():
-        if path.startswith("diagnostics."):
-            function = diagnostics
-            for part in path.split(".")[1:]:
+        if path.startswith(("callbacks.", "diagnostics.")):
+            function = tfwd
+            for part in path.split("."):
                 function = getattr(function, part)
             rows[path] = Row(function, {}, is_costly="data" in path)
     rows["decay_exclusions"] = Row(tfwd.decay_exclusions, {})

@@ -8,9 +8,6 @@ what the decay does by way of the effective learning rate η/‖θ‖₂².
 import collections.abc
 import csv
 import pathlib
-import warnings
-
-import keras
 
 from tfwd import arguments
 from tfwd.diagnostics import moment_scaling
@@ -87,81 +84,6 @@ class Transfer:
         if self._scales_moments:
             moment_scaling.scale(self._optimizer, rescaled.variables)
         return rescaled
-
-
-class WeightNormTransfer(keras.callbacks.Callback):
-    """Rescales weights to the norms of a reference run after each epoch.
-
-    Predictions stay what they were, validation and saved models included:
-    moving statistics follow. A reference is recorded by
-    `tfwd.diagnostics.MechanismLogger`. It must hold every epoch from
-    `first_epoch` to the last one of `fit`.
-
-    Warns once if a moving variance cannot take the ε of its normalization in,
-    so that predictions do change; the norms are then far below the model's.
-
-    Args:
-        norms: See `Transfer`.
-        layers: See `Transfer`.
-        first_epoch: The first epoch, from 1, after which to rescale.
-        moments: See `Transfer`. The factors of K-FAC are left as they are.
-
-    Raises:
-        ValueError: If an argument is not valid; before the first step, if the
-            reference lacks a norm or a layer cannot be rescaled.
-
-    Example:
-    >>> transfer = WeightNormTransfer("runs/decay/diagnostics.csv")
-    >>> history = model.fit(x, y, epochs=200, callbacks=[transfer])
-
-    References:
-        Zhang et al. 2019, Section 4.1 and Figure 4 ("wn-conv").
-    """
-
-    def __init__(self, norms, *, layers=None, first_epoch=1, moments="keep"):
-        """Checks and keeps the arguments."""
-        super().__init__()
-        arguments.check_choice("moments", moments, MOMENTS)
-        check_layers(layers)
-        if not isinstance(norms, collections.abc.Mapping):
-            arguments.check_path("norms", norms)
-        self.norms = norms
-        self.layers = layers
-        self.first_epoch = arguments.check_integer(
-            "first_epoch", first_epoch, 1
-        )
-        self.moments = moments
-        self._transfer = None
-        self._has_warned = False
-
-    def on_train_begin(self, logs=None):
-        """Reads the reference and checks that it will do."""
-        self._transfer = Transfer(
-            self.model,
-            self.model.optimizer,
-            self.norms,
-            self.layers,
-            self.moments,
-        )
-        last = self.params["epochs"]
-        self._transfer.check(range(self.first_epoch, last + 1))
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Rescales; `epoch` counts from 0, as everywhere in Keras."""
-        if epoch + 1 < self.first_epoch:
-            return
-        # On JAX variables are those of the last step once this is read.
-        _ = self.model
-        rescaled = self._transfer.apply(epoch + 1)
-        if rescaled.not_absorbed and not self._has_warned:
-            self._has_warned = True
-            warnings.warn(
-                "Predictions changed when weights were rescaled after epoch "
-                f"{epoch + 1}: the moving variances of "
-                f"{', '.join(rescaled.not_absorbed)} are too small for their "
-                "epsilon.",
-                stacklevel=2,
-            )
 
 
 def check_layers(layers):

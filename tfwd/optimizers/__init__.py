@@ -1,11 +1,12 @@
 """First-order optimizers with exact weight decay, for every Keras backend."""
 
+import importlib
 import warnings
 
 import keras
 
-from tfwd import scaling as _scaling
-from tfwd import schedules as _schedules
+from tfwd import scaling as _scaling  # noqa: F401
+from tfwd import schedules as _schedules  # noqa: F401
 from tfwd import versions
 from tfwd.optimizers.adabound import AdaBound
 from tfwd.optimizers.adai import Adai
@@ -17,14 +18,11 @@ from tfwd.optimizers.adam import AdamW
 from tfwd.optimizers.amsgrad import AMSGrad
 from tfwd.optimizers.amsgrad import AMSGradS
 from tfwd.optimizers.amsgrad import AMSGradW
-from tfwd.optimizers.overshoot import OvershootWarning
 from tfwd.optimizers.padam import Padam
 from tfwd.optimizers.radam import RAdam
 from tfwd.optimizers.sgd import SGD
 from tfwd.optimizers.sgd import SGDS
 from tfwd.optimizers.sgd import SGDW
-from tfwd.optimizers.skipped_steps import SkippedSteps
-from tfwd.optimizers.weight_decay_logger import WeightDecayLogger
 from tfwd.optimizers.yogi import Yogi
 
 versions.warn_if_untried(keras.__version__)
@@ -40,13 +38,15 @@ OPTIMIZERS = {cls.__name__.lower(): cls for cls in _CLASSES}
 
 __all__ = [
     "OPTIMIZERS",
-    "OvershootWarning",
-    "SkippedSteps",
-    "WeightDecayLogger",
     *(cls.__name__ for cls in _CLASSES),
 ]
 
-_MOVED = {"scaling": _scaling, "schedules": _schedules}
+_CALLBACKS = ("OvershootWarning", "SkippedSteps", "WeightDecayLogger")
+_MOVED = {
+    "scaling": "tfwd.scaling",
+    "schedules": "tfwd.schedules",
+    **{name: f"tfwd.callbacks.{name}" for name in _CALLBACKS},
+}
 
 
 def __getattr__(name):
@@ -54,11 +54,12 @@ def __getattr__(name):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     warnings.warn(
         f"`tfwd.optimizers.{name}` goes with the next version; use "
-        f"`tfwd.{name}`.",
+        f"`{_MOVED[name]}`.",
         DeprecationWarning,
         stacklevel=2,
     )
-    return _MOVED[name]
+    module, _, member = _MOVED[name].rpartition(".")
+    return getattr(importlib.import_module(module), member)
 
 
 def __dir__():

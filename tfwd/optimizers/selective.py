@@ -119,7 +119,7 @@ class SelectiveOptimizer(decaying.DecayingOptimizer):
         The factors are constants of a compiled step. One that is compiled
         already must be traced anew: that of `fit` by
         `model.make_train_function(force=True)`, as the callback
-        `tfwd.diagnostics.decay_switch.DecayScopeSwitch` does.
+        `tfwd.callbacks.DecayScopeSwitch` does.
 
         Args:
             factors: A number of at least 0 for each variable of `build`, in

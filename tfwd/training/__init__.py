@@ -1,4 +1,7 @@
-"""Training: settings, strategy, loop, logs and the output folder."""
+"""Training: settings, strategy, loop, logs and the output folder.
+
+`run` trains with `Settings`, as the binary does, and calls Keras callbacks.
+"""
 
 import importlib
 
@@ -6,7 +9,11 @@ from tfwd import extras
 
 extras.require("tfwd.training", "train")
 
-_MEMBERS = {"Settings": ("config.settings", "Settings")}
+_MEMBERS = {
+    "Result": ("runs.result", "Result"),
+    "Settings": ("config.settings", "Settings"),
+    "run": ("runs.result", "run"),
+}
 __all__ = sorted(_MEMBERS)
 
 

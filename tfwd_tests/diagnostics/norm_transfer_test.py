@@ -13,6 +13,7 @@ from keras import layers
 
 import tfwd
 from tfwd import models as project
+from tfwd.callbacks import weight_norm_transfer
 from tfwd.diagnostics import moment_scaling
 from tfwd.diagnostics import norm_transfer
 from tfwd.diagnostics.scale_invariance import rescaling
@@ -231,7 +232,7 @@ def pair(optimizer):
 def test_fit_with_the_callback_is_fits_of_one_epoch_rescaled_by_hand():
     by_callback, by_hand = pair(lambda: tfwd.SGD(0.1, momentum=0.9))
     references = {2: {"hidden": 5.0}, 3: {"hidden": 0.75}}
-    callback = norm_transfer.WeightNormTransfer(
+    callback = weight_norm_transfer.WeightNormTransfer(
         references, first_epoch=2, moments="scale"
     )
     fit(by_callback, 3, [callback])
@@ -307,7 +308,7 @@ def test_a_reference_that_will_not_do_is_refused_before_the_first_step(
 ):
     model = compiled(keras.optimizers.Nadam())
     before = model.get_weights()
-    callback = norm_transfer.WeightNormTransfer(**arguments)
+    callback = weight_norm_transfer.WeightNormTransfer(**arguments)
     with pytest.raises(ValueError, match=message) as error:
         fit(model, 2, [callback])
     assert "\n" not in str(error.value)
@@ -323,7 +324,7 @@ def test_a_reference_that_will_not_do_is_refused_before_the_first_step(
 )
 def test_a_bad_argument_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        norm_transfer.WeightNormTransfer({}, **arguments)
+        weight_norm_transfer.WeightNormTransfer({}, **arguments)
 
 
 def test_a_model_without_normalization_is_refused():

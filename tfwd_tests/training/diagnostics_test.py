@@ -14,8 +14,8 @@ from tfwd.diagnostics import mechanisms
 from tfwd.diagnostics import table
 from tfwd.training.checkpoint import checkpoint
 from tfwd.training.config import flagfile
-from tfwd.training.runs import diagnostics
 from tfwd.training.runs import job as job_lib
+from tfwd.training.setup import measurement
 from tfwd_tests.training import crashes
 from tfwd_tests.training import looping
 from tfwd_tests.training import runs
@@ -56,7 +56,7 @@ def test_first_examples_come_in_order_and_padding_after_them(
     source = data.load("digits", train_fraction=0.5)
     count = min(examples, source.size("train"))
     strategy = looping.mirrored(replicas)
-    batches = diagnostics.batches(source, "train", examples, strategy)
+    batches = measurement.batches(source, "train", examples, strategy)
     for _ in range(2):
         inputs, labels, weights = (
             np.concatenate(
@@ -171,8 +171,7 @@ def test_two_replicas_measure_what_one_does():
             settings, num_devices=count, output_dir=str(count)
         )
         job = job_lib.prepare(each)
-        job.diagnostics.open(job.folder.path, None)
-        job.diagnostics.measure(0, 0)
+        job.diagnostics.on_epoch_begin(0)
         rows[count] = measured(job.folder.path)
     for one, other in zip(rows[1], rows[2], strict=True):
         for column in set(table.COLUMNS) - {"seconds"}:

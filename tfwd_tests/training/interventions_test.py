@@ -121,7 +121,7 @@ def test_resumed_run_has_the_switch_and_the_norms_of_a_whole_one(
     arguments += ["--norm_transfer_moments=scale"]
     assert train.main([*arguments, "--output_dir=a"]) == 0
     told = capsys.readouterr().out
-    assert told.count("--decay_scope=final: 2 of ") == 1
+    assert told.count("scope=final: 2 of ") == 1
     with monkeypatch.context() as patched:
         crashing = crashes.crashing_after(checkpoint.Checkpoints.save, count)
         patched.setattr(checkpoint.Checkpoints, "save", crashing)

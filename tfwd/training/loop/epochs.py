@@ -2,27 +2,25 @@
 
 import itertools
 import shutil
-import sys
 import time
-
-import keras
 
 from tfwd import durable
 from tfwd.optimizers import overshoot
 from tfwd.training.checkpoint import checkpoint
-from tfwd.training.config import columns
 from tfwd.training.distributed import consensus
 from tfwd.training.distributed import strategy as strategy_lib
 from tfwd.training.loop import epoch_metrics
+from tfwd.training.loop import epoch_row
+from tfwd.training.loop import hooks
 from tfwd.training.loop import loop as loop_lib
 from tfwd.training.loop import nonfinite
+from tfwd.training.loop import progress_bar
 from tfwd.training.loop import step_rows
 from tfwd.training.runs import pace
-from tfwd.training.setup import optimization as optimizer_lib
 
 
 class Epochs:
-    """Trains a job to its end, or until it is asked to stop.
+    """Trains a job to its end, or until it is asked to stop or to pause.
 
     A checkpoint holds a moment between two compiled calls. What comes after it
     is a function of it, and whatever was written after it is written again.
@@ -34,13 +32,21 @@ class Epochs:
         watchdog: A `watchdog.Watchdog`.
         goes_on: A function of the number of finished epochs that says, before
             each epoch, whether it is to be trained.
+
+    Attributes:
+        hooks: The `hooks.Hooks` of the job's callbacks.
+        stopped: Whether a signal has stopped it.
+        has_ended: Whether it is at its end, the last epoch or that in which a
+            callback has stopped the training.
     """
 
     def __init__(self, job, writers, stop, watchdog, goes_on):
         self.job = job
         self.loop = job.loop
         self.progress = job.progress
+        self.hooks = hooks.Hooks(job, watchdog)
         self.stopped = False
+        self.has_ended = self.progress.epoch == job.settings.epochs
         self._writers = writers.epochs
         self._step_rows = step_rows.StepRows(job, writers.steps)
         self._pace = pace.Pace()
@@ -56,7 +62,7 @@ class Epochs:
         self._began = time.perf_counter() - self.progress.elapsed_seconds
 
     def run(self):
-        """Trains; `stopped` says whether a signal ended it.
+        """Trains.
 
         Raises:
             NonFiniteError: Loss, gradients or weights stopped being numbers.
@@ -68,34 +74,43 @@ class Epochs:
                 "All workers must see the same checkpoints. Received: that of "
                 f"step {first} for the chief, of step {progress.step} here"
             )
-        if progress.step == 0:
-            self._begin()
-        elif progress.step_in_epoch == 0:
+        if progress.step and progress.step_in_epoch == 0:
             # The checkpoint may be all that was written of the last epoch.
             self._write_models()
-        iterator = iter(self.job.batches(progress.step))
+        self.hooks.begin()
+        try:
+            self._train()
+        finally:
+            self.hooks.detach()
+
+    def _train(self):
+        progress, iterator = self.progress, None
         while (
-            progress.epoch < self.job.settings.epochs
-            and not self.stopped
+            not (self.has_ended or self.stopped)
             # A resumed epoch was begun already.
             and (progress.step_in_epoch or self._goes_on(progress.epoch))
         ):
+            self.hooks.begin_epoch(progress.epoch)
+            if progress.step == 0:
+                self._begin()
+            if iterator is None:
+                iterator = iter(self.job.batches(progress.step))
             if self.job.is_chief:
                 print(
                     f"Epoch {progress.epoch + 1}/{self.job.settings.epochs}",
                     flush=True,
                 )
-            bar = _progress_bar(self.job)
+            bar = progress_bar.of(self.job)
             self._pace.begin()
             self._train_epoch(iterator, bar)
-            if not self.stopped:
+            steps = self.job.steps_per_epoch
+            if not self.stopped and progress.step_in_epoch == steps:
                 self._pace.trained(progress)
                 self._finish_epoch(bar)
                 self._tell_pace()
 
     def _begin(self):
         steps = self.job.steps_per_epoch
-        self._diagnose(0)
         if self.job.settings.cold_start and not (
             # A checkpoint of step 0 holds what it gave.
             self.loop.curvature.had_cold_start
@@ -109,12 +124,6 @@ class Epochs:
         if self.job.is_chief:
             self._replace("last.keras", self.job.model.save)
 
-    def _diagnose(self, epochs):
-        diagnostics = self.job.diagnostics
-        if diagnostics and diagnostics.is_due(epochs):
-            with self._watchdog.paused():
-                diagnostics.measure(epochs, self.progress.step)
-
     def _watched(self, batches):
         for batch in batches:
             yield batch
@@ -122,33 +131,37 @@ class Epochs:
 
     def _train_epoch(self, iterator, bar):
         progress, steps = self.progress, self.job.steps_per_epoch
-        change = self.job.interventions.before_epoch(progress.epoch)
-        if change and self.job.is_chief:
-            print(change)
         if progress.step_in_epoch == 0:
             self.loop.start_epoch()
-        while progress.step_in_epoch < steps and not self.stopped:
+        while progress.step_in_epoch < steps and not (
+            self.stopped or self.has_ended
+        ):
             limit = min(
                 self.job.settings.steps_per_loop,
                 steps - progress.step_in_epoch,
                 self._every.limit(progress.step) or steps,
                 self._step_rows.limit(progress.step) or steps,
             )
+            self.hooks.begin_call(progress.step_in_epoch)
             done = self.loop.advance(iterator, progress.step, limit)
             self._watchdog.beat()
             progress.advance(done)
             if not done.is_finite:
                 raise loop_lib.NonFiniteError(self._what_is_not_finite())
-            bar(progress.step_in_epoch, self._means())
+            means = self._means()
+            bar(progress.step_in_epoch, means)
             self._step_rows.write()
-            self.stopped, is_due = self._agreement.any(
+            self.hooks.end_call(progress.step_in_epoch - 1, means)
+            self.stopped, self.has_ended, is_due = self._agreement.any(
                 self._stop.number is not None,
+                self.hooks.stop,
                 self._every.due(progress.step, time.monotonic()),
             )
-            if self.stopped or is_due:
+            if self.stopped or self.has_ended or is_due:
                 # Going on from weights that are no numbers would be in vain.
                 loop_lib.check_finite(
-                    {"weight_norm": _weight_norm(self.job)}, progress.step
+                    {"weight_norm": epoch_row.weight_norm(self.job)},
+                    progress.step,
                 )
                 self._save()
 
@@ -161,11 +174,12 @@ class Epochs:
     def _finish_epoch(self, bar):
         job, progress = self.job, self.progress
         self.loop.average_replica_state()
-        job.interventions.after_epoch(progress.epoch + 1)
+        self.hooks.begin_evaluation()
         trained, measured = self._means(), {}
         for split in ("validation", "test"):
             if split in job.evaluation:
                 measured |= self._evaluated(split)
+        self.hooks.end_evaluation(measured)
         speed = None
         if progress.timed_seconds:
             speed = progress.timed_examples / progress.timed_seconds
@@ -175,19 +189,22 @@ class Epochs:
             "elapsed_seconds": round(self._elapsed(), 3),
             **trained,
             **measured,
-            **_weights(job, job.update_of(progress.step)),
+            **epoch_row.weights(job, job.update_of(progress.step)),
             "examples_per_second": speed,
         }
         loop_lib.check_finite(row, progress.step)
         bar(job.steps_per_epoch, measured, finalize=True)
-        progress.overshot = progress.overshot or _report_overshoot(job)
-        self._diagnose(row["epoch"])
+        self.hooks.end_epoch(progress.epoch, row)
+        # Which has told of it.
+        progress.overshot = overshoot.message(job.optimizer) is not None
         self.loop.curvature.warn_of_failures()
-        progress.finish_epoch(*_selected(row, job))
+        progress.finish_epoch(*epoch_row.selected(row, job))
         for writer in self._writers:
             writer.append(row)
         self._save()
         self._write_models()
+        (has_stopped,) = self._agreement.any(self.hooks.stop)
+        self.has_ended = has_stopped or progress.epoch == job.settings.epochs
 
     def _save(self):
         job = self.job
@@ -248,70 +265,3 @@ class Epochs:
             f"The training loss or a gradient was not finite in step {step}; "
             f"the first such tensor: {name}"
         )
-
-
-def selection(job):
-    """The column by which best.keras is chosen, and whether more is better."""
-    split = "validation" if "validation" in job.evaluation else "test"
-    if job.task == "language_model":
-        return f"{split}_perplexity", False
-    return f"{split}_accuracy", True
-
-
-def _selected(row, job):
-    """The number of an epoch, and whether more of it is better."""
-    name, more_is_better = selection(job)
-    return row[name], more_is_better
-
-
-def _weights(job, update):
-    """The columns that describe weights and their decay after an update."""
-    variables = job.model.trainable_variables
-    coefficient = _number(job.optimizer.weight_decay) * optimizer_lib.value_at(
-        job.plan.weight_decay_factor, update
-    )
-    return {
-        "learning_rate": optimizer_lib.value_at(job.plan.learning_rate, update),
-        "effective_weight_decay": _number(job.optimizer.effective_weight_decay),
-        "penalty": epoch_metrics.penalty(
-            variables,
-            [
-                coefficient * factor
-                for factor in job.optimizer.weight_decay_factors
-            ],
-        ),
-        "weight_norm": _weight_norm(job),
-    }
-
-
-def _weight_norm(job):
-    return epoch_metrics.weight_norm(job.model.trainable_variables)
-
-
-def _progress_bar(job):
-    """A function of (steps done, values) that draws Keras' progress bar."""
-    if not job.is_chief:
-        return lambda done, values, finalize=False: None
-    bar = keras.utils.Progbar(
-        job.steps_per_epoch,
-        # A log file gets one line per epoch instead of a moving bar.
-        verbose=1 if sys.stdout.isatty() else 2,
-        # They arrive averaged over the epoch so far.
-        stateful_metrics=columns.of_epochs(job.task, job.counts_top_5),
-    )
-
-    def update(done, values, finalize=False):
-        bar.update(done, list(values.items()), finalize=finalize)
-
-    return update
-
-
-def _report_overshoot(job):
-    text = overshoot.message(job.optimizer)
-    if text is not None and job.is_chief:
-        print(text)
-    return text is not None
-
-
-def _number(variable):
-    return float(keras.ops.convert_to_numpy(variable))

@@ -2,15 +2,15 @@
 
 import keras
 
-from tfwd.diagnostics import metrics
 from tfwd.diagnostics import mechanisms
+from tfwd.diagnostics import metrics
 from tfwd.diagnostics import table
-from tfwd.training.runs import diagnostics
-from tfwd.training.setup import inputs
 from tfwd.training.config import paths
 from tfwd.training.config import rules
-from tfwd.training.setup import trained
 from tfwd.training.config import usage
+from tfwd.training.setup import inputs
+from tfwd.training.setup import measurement
+from tfwd.training.setup import trained
 
 
 def diagnose(settings):
@@ -63,7 +63,7 @@ def _check(settings, found):
             f"must be one of {', '.join(names)} for {found.source.name}",
             settings.split,
         )
-    diagnostics.check(settings.diagnostics, found.task)
+    measurement.check(settings.diagnostics, found.task)
 
 
 def _rows_and_gap(settings, found):
@@ -91,7 +91,7 @@ def _measured(settings, found):
         estimation="exact" if is_exact else "sampled",
     ).measure
     batches = ()
-    if set(settings.diagnostics) - set(diagnostics.WITHOUT_DATA):
+    if set(settings.diagnostics) - set(measurement.WITHOUT_DATA):
         batches = _batches(settings, found, settings.split)
     return [
         {**row, "epoch": found.epoch, "step": found.step}
@@ -112,7 +112,7 @@ def _gap(settings, found):
 
 
 def _batches(settings, found, split):
-    return diagnostics.batches(
+    return measurement.batches(
         found.source, split, settings.examples, found.strategy
     )
 

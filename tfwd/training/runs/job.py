@@ -4,33 +4,39 @@ import dataclasses
 import warnings
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from tfwd.training.setup import build
+from tfwd.callbacks import mechanism_logger
 from tfwd.training.checkpoint import checkpoint
+from tfwd.training.checkpoint import progress as progress_lib
 from tfwd.training.config import choices
-from tfwd.training.distributed import cluster
-from tfwd.training.runs import diagnostics as diagnostics_lib
 from tfwd.training.config import effects
 from tfwd.training.config import flag_lines
-from tfwd.training.setup import initial_weights
-from tfwd.training.setup import inputs
-from tfwd.training.loop import interventions as interventions_lib
-from tfwd.training.loop import loop as loop_lib
-from tfwd.training.setup import optimization as optimizer_lib
-from tfwd.training.runs import output
 from tfwd.training.config import paths
-from tfwd.training.checkpoint import progress as progress_lib
 from tfwd.training.config import rules
 from tfwd.training.config import settings as settings_lib
-from tfwd.training.checkpoint import stored as stored_lib
+from tfwd.training.distributed import cluster
 from tfwd.training.distributed import strategy as strategy_lib
 from tfwd.training.distributed import watchdog
+from tfwd.training.loop import loop as loop_lib
+from tfwd.training.runs import output
+from tfwd.training.runs import resumption
+from tfwd.training.setup import build
+from tfwd.training.setup import features as features_lib
+from tfwd.training.setup import initial_weights
+from tfwd.training.setup import inputs
+from tfwd.training.setup import measurement
+from tfwd.training.setup import optimization as optimizer_lib
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What training needs; `progress` says how far the run has come."""
+    """What training needs; `progress` says how far the run has come.
+
+    `features` are the callbacks that the settings ask for, the diagnostics
+    among them, and `callbacks` those of the caller.
+    """
 
     settings: settings_lib.Settings
     strategy: tf.distribute.Strategy
@@ -40,8 +46,9 @@ class Job:
     initial: initial_weights.Report | None
     loop: loop_lib.Loop
     evaluation: dict[str, inputs.Evaluation]
-    diagnostics: diagnostics_lib.Diagnostics | None
-    interventions: interventions_lib.Interventions
+    diagnostics: mechanism_logger.MechanismLogger | None
+    features: tuple
+    callbacks: tuple
     checkpoints: checkpoint.Checkpoints
     progress: progress_lib.Progress
     folder: output.Folder
@@ -65,6 +72,15 @@ class Job:
         """Returns the update, from 1, that training step `step` is part of."""
         windows = inputs.windows(self.settings, self.source)
         return windows.at(step - 1).update + 1
+
+    def learning_rate(self, update):
+        """Returns that of an update, by the plan or as a callback set it."""
+        planned = optimizer_lib.value_at(self.plan.learning_rate, update)
+        if callable(self.plan.learning_rate):
+            return planned
+        now = float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
+        # The optimizer has it with the digits of a float32.
+        return planned if now == np.float32(planned) else now
 
     @property
     def task(self):
@@ -92,7 +108,7 @@ class Job:
         return inputs.distributed(self.strategy, self.local_batches(step))
 
 
-def prepare(settings, previous=None, source=None, splits=None):
+def prepare(settings, previous=None, source=None, splits=None, callbacks=()):
     """Checks the settings against data, devices and model, and builds.
 
     Args:
@@ -103,6 +119,7 @@ def prepare(settings, previous=None, source=None, splits=None):
         source: What `inputs.load` returned for the same data; by default it
             is loaded.
         splits: Names of those that are evaluated; by default all.
+        callbacks: Keras callbacks, called after those of the settings.
 
     Returns:
         A `Job` at the newest checkpoint of its folder, or at step 0. The
@@ -114,7 +131,7 @@ def prepare(settings, previous=None, source=None, splits=None):
             the argument. Nothing has been written then.
     """
     optimizer_lib.check(settings)
-    diagnostics_lib.check(settings.diagnostics, choices.task(settings.model))
+    measurement.check(settings.diagnostics, choices.task(settings.model))
     # Made here only to be checked.
     checkpoint.Every(settings.checkpoint_every)
     if settings.tensorboard:
@@ -126,16 +143,19 @@ def prepare(settings, previous=None, source=None, splits=None):
         folder = output.choose(settings) if is_chief else _of_chief(settings)
     try:
         checkpoint.check_folder(folder.path)
-        return _in_folder(folder, settings, previous, source, splits, is_chief)
+        return _in_folder(
+            folder, settings, previous, source, splits, callbacks, is_chief
+        )
     except BaseException:
         folder.release()
         raise
 
 
-def _in_folder(folder, settings, previous, source, splits, is_chief):
+def _in_folder(folder, settings, previous, source, splits, callbacks, is_chief):
     if previous is not None:
         strategy, source = previous.strategy, previous.source
         splits = tuple(previous.evaluation)
+        callbacks = previous.callbacks
     else:
         settings = _completed(settings, folder)
         # Workers that never come are waited for here.
@@ -152,7 +172,7 @@ def _in_folder(folder, settings, previous, source, splits, is_chief):
     )
     # Made here only to be checked.
     inputs.training_batches(settings, source, strategy, step=0)
-    stored = _stored(settings, folder)
+    stored = resumption.stored(settings, folder)
     restores = previous.progress.restores + 1 if previous else 0
     if stored is not None:
         restores = max(restores, stored.progress.restores)
@@ -170,25 +190,27 @@ def _in_folder(folder, settings, previous, source, splits, is_chief):
         settings, strategy, source, built.model, built.optimizer
     )
     evaluation = inputs.evaluation_splits(settings, source, strategy, splits)
-    diagnostics = None
-    if settings.diagnostics:
-        diagnostics = diagnostics_lib.Diagnostics(
-            settings, strategy, source, built.model, built.optimizer
-        )
-    interventions = interventions_lib.Interventions(
-        settings, built.model, built.optimizer, loop
+    progress = progress_lib.Progress()
+    if stored is not None:
+        progress = dataclasses.replace(stored.progress)
+    features = features_lib.of(settings, built.model, progress)
+    diagnostics = features_lib.diagnostics(
+        settings, strategy, source, built.model, progress
     )
     if stored is not None:
-        _check_epochs(settings, source, stored.progress)
+        resumption.check_epochs(settings, source, stored.progress)
     if is_chief:
         folder = output.create(folder, settings)
+    if diagnostics is not None:
+        features_lib.put(diagnostics, settings, folder.path)
+        features.append(diagnostics)
     checkpoints = checkpoints_of(
         settings, folder.path / "checkpoints", built, loop, is_chief
     )
-    progress = progress_lib.Progress()
     if stored is not None:
-        progress = _restored(stored, checkpoints, loop)
-        if not callable(plan.learning_rate):
+        resumption.restore(stored, checkpoints, loop)
+        is_halved = restores != progress.restores
+        if is_halved and not callable(plan.learning_rate):
             # A constant is one of the variables restored.
             built.optimizer.learning_rate = plan.learning_rate
     progress.restores = restores
@@ -205,7 +227,8 @@ def _in_folder(folder, settings, previous, source, splits, is_chief):
         loop=loop,
         evaluation=evaluation,
         diagnostics=diagnostics,
-        interventions=interventions,
+        features=tuple(features),
+        callbacks=tuple(callbacks),
         checkpoints=checkpoints,
         progress=progress,
         folder=folder,
@@ -229,62 +252,6 @@ def checkpoints_of(settings, folder, built, loop, is_chief=True):
         is_chief,
         {"model": settings.model, "optimizer": settings.optimizer},
     )
-
-
-def _stored(settings, folder):
-    """The newest checkpoint that can be read, None where there is none to be.
-
-    Raises:
-        ValueError: None can be read of a run that has come further.
-    """
-    if folder.is_complete:
-        return None
-    place = folder.path / "checkpoints"
-    found = problem = None
-    # What is in a folder that is no run's yet may be another's by now.
-    if folder.is_begun:
-        try:
-            found = stored_lib.read_newest(place)
-        except OSError as error:
-            problem = f"{place}: {error.strerror}"
-        except stored_lib.UnreadableError as error:
-            problem = error
-        results = folder.results()
-        if found is None and problem is None and results:
-            problem = f"there is none beside {', '.join(results)}"
-    if problem is not None:
-        rules.refuse(
-            "resume",
-            f"needs a checkpoint that can be read ({problem}): make one "
-            "readable, name another --output_dir, or move this one away to "
-            "begin anew. Nothing has been changed",
-            settings.resume,
-        )
-    if found is None and settings.resume == "must":
-        rules.refuse("resume", f"needs a checkpoint in {place}", "must")
-    return found
-
-
-def _check_epochs(settings, source, progress):
-    """Refuses a strategy whose epochs are not those of the checkpoint."""
-    steps = inputs.training_steps(settings, source)
-    if progress.step != progress.epoch * steps + progress.step_in_epoch:
-        rules.refuse(
-            "strategy",
-            f"must keep the steps of an epoch, here {steps}; the checkpoint "
-            f"has {progress.step - progress.step_in_epoch} in "
-            f"{progress.epoch} epochs",
-            settings.strategy,
-        )
-
-
-def _restored(stored, checkpoints, loop):
-    """Restores a checkpoint; returns the progress there."""
-    checkpoints.restore(stored)
-    carried = loop.replica_step.carried
-    if carried:
-        carried.assign([tf.constant(each) for each in stored.extra.values()])
-    return dataclasses.replace(stored.progress)
 
 
 def _is_chief(settings):

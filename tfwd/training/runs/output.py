@@ -9,9 +9,9 @@ import zipfile
 
 from tfwd import durable
 from tfwd.training.config import flag_lines
-from tfwd.training.runs import lock as lock_lib
 from tfwd.training.config import paths
 from tfwd.training.config import rules
+from tfwd.training.runs import lock as lock_lib
 
 FLAGS = "flags.txt"
 # What a run writes; a folder that holds any of it is not written to.

@@ -4,20 +4,21 @@ import warnings
 
 import tfwd
 from tfwd import durable
+from tfwd.callbacks import mechanism_logger
+from tfwd.training.distributed import watchdog as watchdog_lib
 from tfwd.training.loop import accumulation
-from tfwd.training.runs import diagnostics
+from tfwd.training.loop import epoch_metrics
+from tfwd.training.loop import epoch_row
 from tfwd.training.loop import epochs as epochs_lib
-from tfwd.training.setup import inputs
+from tfwd.training.loop import loop as loop_lib
 from tfwd.training.runs import job as job_lib
 from tfwd.training.runs import logs
-from tfwd.training.loop import loop as loop_lib
-from tfwd.training.loop import epoch_metrics
-from tfwd.training.setup import optimization as optimizer_lib
 from tfwd.training.runs import output
 from tfwd.training.runs import overview
 from tfwd.training.runs import signals
-from tfwd.training.distributed import watchdog as watchdog_lib
 from tfwd.training.runs import writers as writers_lib
+from tfwd.training.setup import inputs
+from tfwd.training.setup import optimization as optimizer_lib
 
 _MOST_RESTORES = 3
 
@@ -78,10 +79,12 @@ def _train(job, goes_on, stop):
                 f"Stopped by {stop.name} after step {job.progress.step}; "
                 "the same command goes on from there"
             )
+            epochs.hooks.end()
             return stop.exit_code
-        if job.progress.epoch < settings.epochs:
+        if not epochs.has_ended:
+            epochs.hooks.end()
             return 0
-        _finish(job, watchdog)
+        _finish(job, epochs.hooks, watchdog)
     return 0
 
 
@@ -118,7 +121,7 @@ def _describe(job):
                 job.strategy,
                 job.model,
                 job.optimizer,
-                epochs_lib.selection(job)[0],
+                epoch_row.selection(job)[0],
                 speed,
                 job.built.registration,
             )
@@ -133,7 +136,7 @@ def _accumulation(job):
     )
 
 
-def _finish(job, watchdog):
+def _finish(job, hooks, watchdog):
     if job.settings.use_ema:
         # As `fit` does at its end; the rows before are those of the raw
         # weights.
@@ -141,6 +144,7 @@ def _finish(job, watchdog):
             job.optimizer.finalize_variable_values(
                 job.model.trainable_variables
             )
+    hooks.end()
     path = job.folder.path
     if job.is_chief:
         with watchdog.paused():
@@ -155,8 +159,6 @@ def _finish(job, watchdog):
         for name in output.NAMES:
             if (path / name).exists():
                 print(path / name)
-        if job.diagnostics:
-            print(diagnostics.cost(path, job.progress.elapsed_seconds))
 
 
 def _measured(loop, evaluation, task, on_call=lambda: None):
@@ -177,7 +179,7 @@ def _draw(job):
     """Draws the pictures; one that fails never stops a run."""
     path, settings = job.folder.path, job.settings
     title = f"{settings.model} on {settings.dataset}, {settings.optimizer}"
-    for draw in (diagnostics.draw, _draw_curves):
+    for draw in (mechanism_logger.draw, _draw_curves):
         try:
             draw(path, title)
         except Exception as error:

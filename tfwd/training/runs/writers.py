@@ -22,7 +22,7 @@ class Writers:
 
 @contextlib.contextmanager
 def opened(job):
-    """The `Writers` of a job, and those of its diagnostics, until the end.
+    """The `Writers` of a job; the file of its diagnostics is closed, too.
 
     Whatever is there of later steps than the job's is dropped, or void.
 
@@ -31,14 +31,13 @@ def opened(job):
     """
     with contextlib.ExitStack() as stack:
         writers = Writers()
+        if job.diagnostics is not None:
+            stack.callback(job.diagnostics.close)
         if job.is_chief:
             writers = Writers(
                 tuple(map(stack.enter_context, _of_epochs(job))),
                 tuple(map(stack.enter_context, _of_steps(job))),
             )
-            if job.diagnostics:
-                _open_diagnostics(job)
-                stack.callback(job.diagnostics.close)
         yield writers
 
 
@@ -75,18 +74,6 @@ def _of_board(job, name, first_step):
     if job.settings.tensorboard:
         folder = job.folder.path / "tensorboard" / name
         yield contextlib.closing(logs.TensorBoard(folder, first_step))
-
-
-def _open_diagnostics(job):
-    path, progress = job.folder.path, job.progress
-    board = path / "tensorboard" / "diagnostics"
-    job.diagnostics.open(
-        path,
-        # Before the first step nothing that is there stands.
-        progress.epoch if progress.step else None,
-        board if job.settings.tensorboard else None,
-        _first_step(progress),
-    )
 
 
 def _first_step(progress):

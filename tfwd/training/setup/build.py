@@ -62,15 +62,15 @@ def build(settings, strategy, source, plan):
         if isinstance(optimizer, kfac.KFAC):
             registration = optimizer.attach(model, loss=loss)
         optimizer.build(model.trainable_variables)
-        if len(model.outputs) == 1:
-            # Not used by the loop: the saved model holds the optimizer's
-            # state and can be evaluated by whoever loads it.
-            model.compile(
-                optimizer=optimizer,
-                loss=loss,
-                metrics=["accuracy"],
-                auto_scale_loss=False,
-            )
+        # Not used by the loop: callbacks find the optimizer, the saved model
+        # holds its state and can be evaluated by whoever loads it.
+        has_logits_alone = len(model.outputs) == 1
+        model.compile(
+            optimizer=optimizer,
+            loss=loss if has_logits_alone else None,
+            metrics=["accuracy"] if has_logits_alone else None,
+            auto_scale_loss=False,
+        )
     return Built(model, optimizer, registration)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tfwd
-from tfwd.diagnostics import decay_switch
+from tfwd.callbacks import decay_scope_switch
 from tfwd.diagnostics.scale_invariance import decay_scope
 from tfwd_tests import keras_features
 from tfwd_tests.diagnostics import rescaled
@@ -74,7 +74,7 @@ def left_of_ones(model):
     ids=["decoupled", "l2", "kfac"],
 )
 def test_a_variable_outside_of_the_scope_decays_before_the_switch_only(make):
-    switch = decay_switch.DecayScopeSwitch("normalized", first_epoch=2)
+    switch = decay_scope_switch.DecayScopeSwitch("normalized", first_epoch=2)
     model = fit(compiled(make()), 3, switch)
     for path, left in left_of_ones(model).items():
         epochs = 3 if path.startswith("hidden/") else 1
@@ -84,13 +84,13 @@ def test_a_variable_outside_of_the_scope_decays_before_the_switch_only(make):
 
 
 def test_the_first_epoch_may_be_restricted():
-    switch = decay_switch.DecayScopeSwitch("none", first_epoch=1)
+    switch = decay_scope_switch.DecayScopeSwitch("none", first_epoch=1)
     model = fit(compiled(tfwd.SGDW(RATE, DECAY)), 1, switch)
     assert set(left_of_ones(model).values()) == {1.0}
 
 
 def test_a_later_fit_goes_on_with_the_restricted_decay():
-    switch = decay_switch.DecayScopeSwitch("final", first_epoch=2)
+    switch = decay_scope_switch.DecayScopeSwitch("final", first_epoch=2)
     model = fit(compiled(tfwd.SGDW(RATE, DECAY, momentum=0)), 2, switch)
     fit(model, 3, switch, initial_epoch=2)
     for path, left in left_of_ones(model).items():
@@ -105,7 +105,9 @@ def test_the_weights_are_those_of_two_fits_with_two_optimizers():
 
     switched = compiled(plain(), "mse")
     by_hand = compiled(plain(), "mse")
-    fit(switched, 2, decay_switch.DecayScopeSwitch("final", first_epoch=2))
+    fit(
+        switched, 2, decay_scope_switch.DecayScopeSwitch("final", first_epoch=2)
+    )
     fit(by_hand, 1)
     patterns = decay_scope.patterns(by_hand, "final")
     by_hand.compile(plain(exclude_from_weight_decay=patterns), "mse")
@@ -125,7 +127,7 @@ def test_what_was_excluded_stays_excluded_and_a_loaded_model_restricted(
         weight_decay_multipliers={"kernel": 0.5},
     )
     model = compiled(optimizer, "mse")
-    decay_switch.restrict(model, "normalized")
+    decay_scope_switch.restrict(model, "normalized")
     factors = [
         0.5 if place(variable) == "hidden/kernel" else 0.0
         for variable in model.trainable_variables
@@ -134,8 +136,8 @@ def test_what_was_excluded_stays_excluded_and_a_loaded_model_restricted(
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert list(loaded.optimizer.weight_decay_factors) == factors
-    assert not decay_switch.restrict(loaded, "normalized")
-    assert decay_switch.restrict(loaded, "all")
+    assert not decay_scope_switch.restrict(loaded, "normalized")
+    assert decay_scope_switch.restrict(loaded, "all")
     original = loaded.optimizer.weight_decay_factors
     assert original == (0.5, 0.0, 1.0, 1.0, 0.5, 0.0)
 
@@ -196,7 +198,7 @@ def test_an_optimizer_that_is_not_built_has_nothing_to_restrict():
 
 def test_another_optimizer_is_refused_before_the_first_step():
     model = compiled(keras.optimizers.SGD(), "mse")
-    switch = decay_switch.DecayScopeSwitch("final", first_epoch=2)
+    switch = decay_scope_switch.DecayScopeSwitch("final", first_epoch=2)
     with pytest.raises(ValueError, match="optimizer of tfwd. Received: SGD"):
         fit(model, 1, switch)
 
@@ -210,7 +212,7 @@ def test_another_optimizer_is_refused_before_the_first_step():
 )
 def test_a_bad_argument_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        decay_switch.DecayScopeSwitch(*arguments)
+        decay_scope_switch.DecayScopeSwitch(*arguments)
 
 
 @keras_features.needs_multi_optimizer
@@ -219,7 +221,7 @@ def test_the_optimizers_of_groups_are_restricted_each():
         tfwd.SGDW(RATE, DECAY), {".*bias": tfwd.SGDW(RATE, DECAY)}
     )
     model = compiled(keras.optimizers.MultiOptimizer(groups), "mse")
-    decay_switch.restrict(model, "final")
+    decay_scope_switch.restrict(model, "final")
     decaying = [
         place(variable)
         for optimizer in model.optimizer.optimizers

@@ -7,12 +7,17 @@ import keras
 from keras import ops
 
 from tfwd import arguments
+from tfwd import durable
 from tfwd import extras
+from tfwd.callbacks import chief
 from tfwd.diagnostics import kronecker_factors
 from tfwd.diagnostics import mechanisms
 from tfwd.diagnostics import streaming
 from tfwd.diagnostics import table
 from tfwd.optimizers import wrappers
+
+CSV = "diagnostics.csv"
+PICTURE = "mechanisms.png"
 
 
 class MechanismLogger(keras.callbacks.Callback):
@@ -30,7 +35,9 @@ class MechanismLogger(keras.callbacks.Callback):
             `tf.data.Dataset`. Not augmented.
         every: Epochs between measurements.
         diagnostics: Names out of `mechanisms.NAMES`.
-        examples: How many of the first examples of `data` are used.
+        examples: How many of the first examples of `data` are used; None
+            leaves `data` as it is, a distributed dataset for example, to be
+            gone through at each measurement.
         projections: As in `Mechanisms`.
         loss: As in `Mechanisms`; the compiled one by default.
         mode: As in `Mechanisms`.
@@ -39,8 +46,14 @@ class MechanismLogger(keras.callbacks.Callback):
         picture: Whether to draw mechanisms.png at the end, with the extra
             `plot`.
         seed: Of what is sampled.
+        progress: None, or an object whose `step` is the number of steps so
+            far, in place of the optimizer's iterations. If that is not 0 when
+            training starts, `fit`'s epoch is one that has begun already: the
+            file is gone on with, and what comes next is the end of the epoch.
 
     Attributes:
+        path: The folder of the files.
+        tensorboard: That of the scalars. Both may be set before training.
         rows: The rows of diagnostics.csv so far.
         seconds: What the measurements of the last `fit` took, with their
             compilation, files and picture.
@@ -51,7 +64,7 @@ class MechanismLogger(keras.callbacks.Callback):
             the model cannot have a diagnostic.
 
     Example:
-    >>> logger = tfwd.diagnostics.MechanismLogger("run", (x, y))
+    >>> logger = tfwd.callbacks.MechanismLogger("run", (x, y))
     >>> model.compile(optimizer=tfwd.SGDS(0.1, 5e-4), loss="mse")
     >>> history = model.fit(x, y, epochs=2, callbacks=[logger], verbose=0)
 
@@ -73,10 +86,17 @@ class MechanismLogger(keras.callbacks.Callback):
         tensorboard=None,
         picture=True,
         seed=0,
+        progress=None,
     ):
         super().__init__()
         every = arguments.check_integer("every", every, 1)
-        examples = arguments.check_integer("examples", examples, 1)
+        if examples is not None:
+            examples = arguments.check_integer("examples", examples, 1)
+        if not (progress is None or hasattr(progress, "step")):
+            raise ValueError(
+                "`progress` must be None or have a `step`. "
+                f"Received: progress={arguments.shown(progress)}"
+            )
         mechanisms.check_names("diagnostics", diagnostics)
         mechanisms.check_projections(projections)
         arguments.check_choice("mode", mode, kronecker_factors.MODES)
@@ -92,8 +112,10 @@ class MechanismLogger(keras.callbacks.Callback):
                 f"Received: tensorboard={tensorboard!r}"
             )
         self.seconds = 0.0
-        self._path = arguments.check_path("path", path)
-        self._batches = _first_batches(data, examples)
+        self.path = arguments.check_path("path", path)
+        self._batches = data
+        if examples is not None:
+            self._batches = _first_batches(data, examples)
         self._every = every
         self._make = lambda model: mechanisms.Mechanisms(
             model,
@@ -103,8 +125,10 @@ class MechanismLogger(keras.callbacks.Callback):
             mode=mode,
             seed=seed,
         )
-        self._tensorboard = tensorboard
+        self.tensorboard = tensorboard
         self._picture = picture
+        self._progress = progress
+        self._has_begun = False
         self._file = self._mechanisms = self._summaries = None
 
     @property
@@ -116,23 +140,24 @@ class MechanismLogger(keras.callbacks.Callback):
         """Checks that the model can have the diagnostics."""
         self._start = time.perf_counter()
         self.seconds = 0.0
+        self._has_begun = False
         self._file = None
         self._mechanisms = self._make(self.model)
 
     def on_epoch_begin(self, epoch, logs=None):
         """Measures before the first epoch, unless the file has it already."""
-        if self._file is not None:
+        if self._has_begun:
             return
-        self._path.mkdir(parents=True, exist_ok=True)
-        self._file = table.File(
-            self._path / "diagnostics.csv", epoch if epoch else None
-        )
-        has_row = any(row["epoch"] == epoch for row in self.rows)
-        if self._tensorboard is not None:
+        self._has_begun = True
+        is_resumed = self._progress is not None and self._progress.step > 0
+        if chief.is_chief(self.model):
+            self._open(epoch if epoch or is_resumed else None)
+        has_row = is_resumed or any(row["epoch"] == epoch for row in self.rows)
+        if self._file is not None and self.tensorboard is not None:
             from tfwd.diagnostics.backend import tensorflow_summaries
 
             self._summaries = tensorflow_summaries.Summaries(
-                self._tensorboard, self._step() + has_row
+                self.tensorboard, self._step() + has_row
             )
         if not has_row:
             self._measure(epoch)
@@ -144,17 +169,24 @@ class MechanismLogger(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         """Draws the picture and tells what the measurements took."""
         start = time.perf_counter()
-        if self._summaries is not None:
-            self._summaries.close()
-        if self._picture and self.rows:
-            # Slow to import, and of no use before.
-            from tfwd.diagnostics import mechanism_plots
-
-            path = self._path / "mechanisms.png"
-            mechanism_plots.draw(self.rows, self.model.name, path)
+        self.close()
+        if self._file is None:
+            return
+        if self._picture:
+            draw(self.path, self.model.name)
         end = time.perf_counter()
         self.seconds += end - start
         print(table.cost(self.seconds, end - self._start))
+
+    def close(self):
+        """Closes the file of TensorBoard, after a training that failed."""
+        if self._summaries is not None:
+            self._summaries.close()
+            self._summaries = None
+
+    def _open(self, last_epoch):
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._file = table.File(self.path / CSV, last_epoch)
 
     def _measure(self, epoch):
         if epoch % self._every:
@@ -163,14 +195,30 @@ class MechanismLogger(keras.callbacks.Callback):
         measured = self._mechanisms.measure(self._batches, self.model.optimizer)
         place = {"epoch": epoch, "step": self._step()}
         rows = [row | place for row in measured]
-        self._file.append(rows)
+        if self._file is not None:
+            self._file.append(rows)
         if self._summaries is not None:
             self._summaries.append(rows)
         self.seconds += time.perf_counter() - start
 
     def _step(self):
+        if self._progress is not None:
+            return self._progress.step
         optimizer = wrappers.unwrapped(self.model.optimizer)
         return int(ops.convert_to_numpy(optimizer.iterations))
+
+
+def draw(folder, title):
+    """Draws mechanisms.png of a folder's diagnostics.csv, if it has any."""
+    rows = table.read(folder / CSV) if (folder / CSV).exists() else []
+    if rows:
+        # Slow to import, and of no use before.
+        from tfwd.diagnostics import mechanism_plots
+
+        durable.replace(
+            folder / PICTURE,
+            lambda partial: mechanism_plots.draw(rows, title, partial),
+        )
 
 
 def _first_batches(data, count):

@@ -2,9 +2,11 @@
 
 import pytest
 
-from tfwd.diagnostics import logger
+from tfwd.callbacks import mechanism_logger
 
 
 def test_tensorboard_is_refused(tmp_path):
     with pytest.raises(ValueError, match="`tensorboard` must be None"):
-        logger.MechanismLogger(tmp_path, [[1.0]], tensorboard=tmp_path)
+        mechanism_logger.MechanismLogger(
+            tmp_path, [[1.0]], tensorboard=tmp_path
+        )

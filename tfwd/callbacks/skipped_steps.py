@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from tfwd import arguments
+from tfwd.callbacks import chief
 from tfwd.optimizers import wrappers
 
 
@@ -68,11 +69,12 @@ class SkippedSteps(keras.callbacks.Callback):
             self._keep()
         if self.stop_after is not None and self._in_a_row >= self.stop_after:
             self.model.stop_training = True
-            warnings.warn(
-                f"Training stops: the last {self._in_a_row} steps were "
-                f"skipped ({self._optimizers[0].reason_to_skip}).",
-                stacklevel=2,
-            )
+            if chief.is_chief(self.model):
+                warnings.warn(
+                    f"Training stops: the last {self._in_a_row} steps were "
+                    f"skipped ({self._optimizers[0].reason_to_skip}).",
+                    stacklevel=2,
+                )
 
     def _keep(self):
         # Copies: the next step may take the arrays themselves over.

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 import tfwd
-from tfwd.diagnostics import decay_switch
-from tfwd.diagnostics import norm_transfer
+from tfwd.callbacks import decay_scope_switch
+from tfwd.callbacks import weight_norm_transfer
 from tfwd.diagnostics.scale_invariance import rescaling
 from tfwd_tests.diagnostics import rescaled
 from tfwd_tests.optimizers import replicas
@@ -87,11 +87,11 @@ def test_fit_on_two_replicas_gives_the_weights_of_one():
             fit(
                 model,
                 3,
-                norm_transfer.WeightNormTransfer(
+                weight_norm_transfer.WeightNormTransfer(
                     {e: {"hidden": 1.0 + e} for e in (1, 2, 3)},
                     moments="scale",
                 ),
-                decay_switch.DecayScopeSwitch("final", first_epoch=2),
+                decay_scope_switch.DecayScopeSwitch("final", first_epoch=2),
             )
         results.append(model.get_weights())
         momentums = model.optimizer.momentums

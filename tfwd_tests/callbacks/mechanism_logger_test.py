@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tfwd.diagnostics import logger
+from tfwd.callbacks import mechanism_logger
 from tfwd.diagnostics import table
 from tfwd_tests.kfac import training
 
@@ -45,7 +45,7 @@ def fit(model, *callbacks, epochs=2, **arguments):
 
 def made(path, data=(X, Y), **options):
     defaults = {"diagnostics": ["effective_learning_rate"], "picture": False}
-    return logger.MechanismLogger(path, data, **(defaults | options))
+    return mechanism_logger.MechanismLogger(path, data, **(defaults | options))
 
 
 def column(rows, name, layer):

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import tfwd
-from tfwd.diagnostics import logger
+from tfwd.callbacks import mechanism_logger
 from tfwd.diagnostics import mechanisms
 from tfwd.diagnostics import table
 from tfwd_tests.kfac import training
@@ -25,7 +25,7 @@ def logged(path, scope, names=mechanisms.NAMES, **options):
         model.compile(tfwd.SGDW(0.1, 0.01), training.cross_entropy())
     # The last batch is one example: the second replica has none.
     dataset = tf.data.Dataset.from_tensor_slices((x[:21], y[:21])).batch(5)
-    watched = logger.MechanismLogger(
+    watched = mechanism_logger.MechanismLogger(
         path,
         dataset,
         diagnostics=names,

@@ -5,6 +5,7 @@ import contextlib
 import keras
 
 from tfwd import arguments
+from tfwd.callbacks import chief
 from tfwd.diagnostics.scale_invariance import decay_scope
 from tfwd.optimizers import wrappers
 
@@ -64,6 +65,7 @@ class DecayScopeSwitch(keras.callbacks.Callback):
         scope: One of `decay_scope.SCOPES`: `"all"`, `"normalized"`, `"final"`
             or `"none"`.
         first_epoch: The first epoch, from 1, with the restricted decay.
+        verbose: Whether to print a line when the decay changes.
 
     Raises:
         ValueError: If an argument is not valid; before the first step, if the
@@ -74,7 +76,7 @@ class DecayScopeSwitch(keras.callbacks.Callback):
     >>> history = model.fit(x, y, epochs=200, callbacks=[switch])
     """
 
-    def __init__(self, scope, first_epoch):
+    def __init__(self, scope, first_epoch, verbose=False):
         """Checks and keeps the arguments."""
         super().__init__()
         arguments.check_choice("scope", scope, decay_scope.SCOPES)
@@ -82,6 +84,7 @@ class DecayScopeSwitch(keras.callbacks.Callback):
         self.first_epoch = arguments.check_integer(
             "first_epoch", first_epoch, 1
         )
+        self.verbose = arguments.check_boolean("verbose", verbose)
 
     def on_train_begin(self, logs=None):
         """Checks optimizer and scope, so that no epoch is lost to an error."""
@@ -95,6 +98,8 @@ class DecayScopeSwitch(keras.callbacks.Callback):
         model = self.model
         if restrict(model, self.scope):
             model.make_train_function(force=True)
+            if self.verbose and chief.is_chief(model):
+                print(_line(model, self.scope))
 
 
 def _decaying(model):
@@ -105,6 +110,19 @@ def _decaying(model):
             f"Received: {type(model.optimizer).__name__}"
         )
     return optimizers
+
+
+def _line(model, scope):
+    factors = [
+        factor
+        for optimizer in _decaying(model)
+        if optimizer.built
+        for factor in optimizer.weight_decay_factors
+    ]
+    return (
+        f"Weight decay is kept to scope={scope}: {sum(map(bool, factors))} of "
+        f"{len(factors)} variables decay"
+    )
 
 
 def _scope_of(model):
