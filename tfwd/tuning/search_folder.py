@@ -1,10 +1,10 @@
 """The folder of a search: whose it is, and who may write to it."""
 
-import dataclasses
 import datetime
 import pathlib
 
 from tfwd import durable
+from tfwd.training.config import fields
 from tfwd.training.config import flag_lines
 from tfwd.training.config import paths
 from tfwd.training.config import rules
@@ -43,7 +43,7 @@ def lines(flags):
     return [
         line
         for kind in KINDS
-        for field in dataclasses.fields(kind)
+        for field in fields.of(kind)
         if field.name not in _NOT_OF_THE_SEARCH
         and flags.values[field.name] != field.default
         for line in flag_lines.lines_of(field, flags.values[field.name])
@@ -140,7 +140,7 @@ def _differences(there, here):
     defaults = flag_lines.by_name(
         line
         for kind in KINDS
-        for field in dataclasses.fields(kind)
+        for field in fields.of(kind)
         for line in flag_lines.lines_of(field, field.default)
     )
     there, here = (

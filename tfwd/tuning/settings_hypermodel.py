@@ -7,6 +7,7 @@ import keras
 import keras_tuner
 
 from tfwd.optimizers import arguments
+from tfwd.training.config import fields
 from tfwd.training.config import flagfile
 from tfwd.training.config import settings as settings_lib
 from tfwd.training.distributed import strategy as strategy_lib
@@ -57,7 +58,7 @@ class SettingsHyperModel(keras_tuner.HyperModel):
         self._space = space_lib.parse(
             flags_lib.Search(tuner="random", search=lines[0], link=lines[1])
         )
-        self._flags = flagfile.Flags(vars(settings), frozenset())
+        self._flags = flagfile.Flags(fields.values(settings), frozenset())
         self._space.check(self._flags)
         self._sources = sources.Sources()
         # {trial id: executions in this process}.

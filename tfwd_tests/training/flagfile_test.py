@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from tfwd.training.config import fields
 from tfwd.training.config import flag_lines
 from tfwd.training.config import flagfile
 from tfwd.training.config import settings as settings_lib
@@ -35,7 +36,7 @@ def test_every_field_is_a_flag_with_help(capsys):
         flagfile.parse(["--help"])
     assert left.value.code == 0
     text = capsys.readouterr().out
-    for field in dataclasses.fields(settings_lib.Settings):
+    for field in fields.of(settings_lib.Settings):
         assert f"--{field.name}:" in text or f"--[no]{field.name}:" in text
         assert field.metadata["help"]
 
@@ -261,8 +262,8 @@ def test_help_has_each_flag_once_in_its_group(capsys):
             name = line.strip().removeprefix("--").removeprefix("[no]")
             group.append(name.partition(":")[0])
     flags = [name for names in groups.values() for name in names]
-    fields = dataclasses.fields(settings_lib.Settings)
-    assert flags == [field.name for field in fields]
+    known = fields.of(settings_lib.Settings)
+    assert flags == [field.name for field in known]
     for name, group in (
         ("output_dir", "Run"),
         ("augment", "Data"),

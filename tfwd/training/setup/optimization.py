@@ -12,6 +12,7 @@ from tfwd.optimizers import adai
 from tfwd.optimizers import scaling
 from tfwd.optimizers import schedules
 from tfwd.optimizers import sgd
+from tfwd.training.config import fields
 from tfwd.training.config import rules
 from tfwd.training.setup import limits
 
@@ -77,8 +78,9 @@ def check(settings):
         ValueError: A flag that this optimizer does not take; names both.
     """
     cls = OPTIMIZERS[settings.optimizer]
+    values = fields.values(settings)
     for name in _HYPERPARAMETERS:
-        value = getattr(settings, name)
+        value = values[name]
         if value is not None and name not in cls.hyperparameters:
             rules.refuse(
                 name,
@@ -184,10 +186,11 @@ def plan(settings, steps_per_epoch, learning_rate_factor=1.0):
     updates_per_epoch = math.ceil(
         steps_per_epoch / (settings.accumulation_steps or 1)
     )
+    values = fields.values(settings)
     arguments = {
-        name: getattr(settings, name)
+        name: values[name]
         for name in (*cls.hyperparameters, *_KERAS_ARGUMENTS)
-        if getattr(settings, name) is not None
+        if values[name] is not None
     }
     if (
         "initial_learning_rate" in cls.hyperparameters
