@@ -54,14 +54,18 @@ def build(settings, strategy, source, plan):
         workers = strategy_lib.num_workers(strategy)
         limits.check_batches(settings, model, workers)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        excluded = ()
-        if settings.decay_scope_from_epoch == 0:
-            excluded = decay_scope.patterns(model, settings.decay_scope)
-        optimizer = plan.create(excluded)
+        factors = None
+        if settings.decay_scope != "all" and not (
+            settings.decay_scope_from_epoch
+        ):
+            factors = decay_scope.factors(model, settings.decay_scope)
+        optimizer = plan.create()
         registration = None
         if isinstance(optimizer, kfac.KFAC):
             registration = optimizer.attach(model, loss=loss)
         optimizer.build(model.trainable_variables)
+        if factors is not None:
+            optimizer.restrict_weight_decay(factors)
         if len(model.outputs) == 1:
             # Not used by the loop: the saved model holds the optimizer's
             # state and can be evaluated by whoever loads it.

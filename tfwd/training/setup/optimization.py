@@ -10,11 +10,11 @@ from tfwd import kfac
 from tfwd import optimizers
 from tfwd.optimizers import adai
 from tfwd.optimizers import scaling
-from tfwd.optimizers import schedules
 from tfwd.optimizers import sgd
 from tfwd.training.config import fields
 from tfwd.training.config import rules
 from tfwd.training.setup import limits
+from tfwd.training.setup import rates
 
 OPTIMIZERS = {**optimizers.OPTIMIZERS, "kfac": kfac.KFAC}
 
@@ -52,22 +52,14 @@ class Plan:
     weight_decay_factor: float | keras.optimizers.schedules.LearningRateSchedule
     arguments: dict
 
-    def create(self, excluded=()):
-        """Makes the optimizer, in the strategy's scope if there is one.
-
-        Args:
-            excluded: Patterns of variables that do not decay either.
-        """
-        arguments = dict(self.arguments)
-        if excluded:
-            given = arguments["exclude_from_weight_decay"]
-            arguments["exclude_from_weight_decay"] = (*given, *excluded)
+    def create(self):
+        """Makes the optimizer, in the strategy's scope if there is one."""
         factor = self.weight_decay_factor
         return self.cls(
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             weight_decay_schedule=None if factor == 1.0 else factor,
-            **arguments,
+            **self.arguments,
         )
 
 
@@ -181,7 +173,7 @@ def plan(settings, steps_per_epoch, learning_rate_factor=1.0):
     rate = settings.learning_rate
     if rate is None:
         rate = _default_learning_rate(cls)
-    rate, decay = _scaled(settings, rate)
+    rate, decay = rates.scaled(settings, rate, weight_decay(settings))
     limits.check_lengths(settings, steps_per_epoch)
     updates_per_epoch = math.ceil(
         steps_per_epoch / (settings.accumulation_steps or 1)
@@ -203,13 +195,15 @@ def plan(settings, steps_per_epoch, learning_rate_factor=1.0):
     rate *= learning_rate_factor
     return Plan(
         cls,
-        learning_rate=_warmed_up(
+        learning_rate=rates.warmed_up(
             settings,
-            _schedule(settings, settings.schedule, rate, updates_per_epoch),
+            rates.schedule(
+                settings, settings.schedule, rate, updates_per_epoch
+            ),
             updates_per_epoch,
         ),
         weight_decay=decay,
-        weight_decay_factor=_schedule(
+        weight_decay_factor=rates.schedule(
             settings, settings.weight_decay_schedule, 1.0, updates_per_epoch
         ),
         arguments={
@@ -243,65 +237,3 @@ def _default_learning_rate(cls):
         if parameter and parameter.default is not inspect.Parameter.empty:
             return float(parameter.default)
     raise TypeError(f"{cls.__name__} has no default learning rate")
-
-
-def _scaled(settings, rate):
-    decay = weight_decay(settings)
-    # Examples per update.
-    size = settings.batch_size * (settings.accumulation_steps or 1)
-    sizes = size, settings.base_batch_size
-    if settings.scaling_rule == "lr":
-        rate = scaling.linear_scaling(rate, *sizes)
-    elif settings.scaling_rule == "sqrt_lr":
-        rate = scaling.square_root_scaling(rate, *sizes)
-    elif settings.scaling_rule == "weight_decay":
-        decay = scaling.weight_decay_scaling(decay, *sizes)
-    for name, value in (("learning_rate", rate), ("weight_decay", decay)):
-        if not rules.fits_float32(value):
-            rules.refuse(
-                "scaling_rule",
-                f"must leave a {name} that is a float32, not {value:g}",
-                settings.scaling_rule,
-            )
-    return rate, decay
-
-
-def _schedule(settings, name, value, steps_per_epoch):
-    if name == "step":
-        return schedules.step_decay(
-            value,
-            steps_per_epoch,
-            settings.decay_epochs,
-            factor=settings.decay_factor,
-        )
-    if name == "cosine":
-        return schedules.cosine(
-            value,
-            settings.epochs * steps_per_epoch,
-            final_fraction=settings.final_fraction,
-        )
-    if name == "cosine_restarts":
-        period = round(settings.restart_epochs * steps_per_epoch)
-        if period < 1:
-            rules.refuse(
-                "restart_epochs",
-                f"must be at least one step of {steps_per_epoch} in an epoch",
-                settings.restart_epochs,
-            )
-        return schedules.cosine_restarts(
-            value,
-            period,
-            period_multiplier=settings.restart_multiplier,
-        )
-    return value
-
-
-def _warmed_up(settings, schedule, steps_per_epoch):
-    steps = round(settings.warmup_epochs * steps_per_epoch)
-    if settings.warmup_epochs and not steps:
-        rules.refuse(
-            "warmup_epochs",
-            f"must be 0 or one step of {steps_per_epoch} in an epoch",
-            settings.warmup_epochs,
-        )
-    return schedules.Warmup(schedule, steps) if steps else schedule
