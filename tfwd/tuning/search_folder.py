@@ -10,6 +10,7 @@ from tfwd.training.config import paths
 from tfwd.training.config import rules
 from tfwd.training.config import settings as settings_lib
 from tfwd.training.runs import output
+from tfwd.training.runs import run_files
 from tfwd.tuning import flags as flags_lib
 
 FLAGS = "search.flags"
@@ -91,7 +92,7 @@ def check(path, flags):
     if path.exists() and not path.is_dir():
         rules.refuse("output_dir", "must be a folder", path)
     if not (path / FLAGS).exists():
-        names = (*output.NAMES, "oracle.json", "trials.csv")
+        names = (*run_files.NAMES, "oracle.json", "trials.csv")
         for name in names:
             if (path / name).exists():
                 rules.refuse(

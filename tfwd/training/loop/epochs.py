@@ -9,7 +9,7 @@ import keras
 
 from tfwd import durable
 from tfwd.optimizers import overshoot
-from tfwd.training.checkpoint import checkpoint
+from tfwd.training.checkpoint import due
 from tfwd.training.config import columns
 from tfwd.training.distributed import consensus
 from tfwd.training.distributed import strategy as strategy_lib
@@ -48,7 +48,7 @@ class Epochs:
         self._watchdog = watchdog
         self._goes_on = goes_on
         self._agreement = consensus.Agreement(job.strategy)
-        self._every = checkpoint.Every(
+        self._every = due.Every(
             job.settings.checkpoint_every,
             self.progress.step,
             time.monotonic(),
@@ -107,7 +107,9 @@ class Epochs:
         self._save()
         # The last good state, should the first epoch not end.
         if self.job.is_chief:
-            self._replace("last.keras", self.job.model.save)
+            durable.replace(
+                self.job.folder.files.last_model, self.job.model.save
+            )
 
     def _diagnose(self, epochs):
         diagnostics = self.job.diagnostics
@@ -205,15 +207,15 @@ class Epochs:
     def _write_models(self):
         if self.job.is_chief:
             with self._watchdog.paused():
-                self._replace("last.keras", self.job.model.save)
+                durable.replace(
+                    self.job.folder.files.last_model, self.job.model.save
+                )
                 if self.progress.best_epoch == self.progress.epoch:
-                    last = self.job.folder.path / "last.keras"
-                    self._replace(
-                        "best.keras", lambda path: shutil.copyfile(last, path)
+                    files = self.job.folder.files
+                    durable.replace(
+                        files.best_model,
+                        lambda path: shutil.copyfile(files.last_model, path),
                     )
-
-    def _replace(self, name, write):
-        durable.replace(self.job.folder.path / name, write)
 
     def _elapsed(self):
         return time.perf_counter() - self._began
@@ -271,7 +273,7 @@ def _weights(job, update):
         job.plan.weight_decay_factor, update
     )
     return {
-        "learning_rate": optimizer_lib.value_at(job.plan.learning_rate, update),
+        "learning_rate": job.learning_rate(job.progress.step),
         "effective_weight_decay": _number(job.optimizer.effective_weight_decay),
         "penalty": epoch_metrics.penalty(
             variables,

@@ -1,7 +1,6 @@
 """The rows of steps.csv: one after every so many steps, whatever the epoch."""
 
 from tfwd.training.loop import epoch_metrics
-from tfwd.training.setup import optimization as optimizer_lib
 
 
 class StepRows:
@@ -31,9 +30,7 @@ class StepRows:
         row = {
             "step": progress.step,
             "epoch": progress.epoch + 1,
-            "learning_rate": optimizer_lib.value_at(
-                job.plan.learning_rate, job.update_of(progress.step)
-            ),
+            "learning_rate": job.learning_rate(progress.step),
             **epoch_metrics.of_predictions(
                 "train",
                 progress.logged_loss / progress.logged_examples,

@@ -10,9 +10,8 @@ from tfwd.diagnostics import table
 from tfwd.diagnostics.backend import tensorflow_summaries
 from tfwd.training.config import rules
 from tfwd.training.distributed import strategy as strategy_lib
+from tfwd.training.runs import run_files
 
-CSV = "diagnostics.csv"
-PICTURE = "mechanisms.png"
 # These look at the weights alone.
 WITHOUT_DATA = ("effective_learning_rate", "damping")
 _LARGEST_BATCH = 250
@@ -62,7 +61,7 @@ class Diagnostics:
             tensorboard: None, or the folder of TensorBoard summaries.
             first_step: What that folder holds from this step on is void.
         """
-        self._writers = [table.File(folder / CSV, last_epoch)]
+        self._writers = [table.File(run_files.Files(folder).diagnostics, last_epoch)]
         if tensorboard is not None:
             self._summaries = tensorflow_summaries.Summaries(
                 tensorboard, first_step
@@ -145,13 +144,16 @@ def batches(source, split, examples, strategy):
 
 def draw(folder, title):
     """Draws mechanisms.png of a folder's diagnostics.csv, if it has any."""
-    rows = table.read(folder / CSV) if (folder / CSV).exists() else []
+    files = run_files.Files(folder)
+    rows = []
+    if files.diagnostics.exists():
+        rows = table.read(files.diagnostics)
     if rows:
         # Slow to import, and of no use before.
         from tfwd.diagnostics import mechanism_plots
 
         durable.replace(
-            folder / PICTURE,
+            files.mechanisms,
             lambda partial: mechanism_plots.draw(rows, title, partial),
         )
 
@@ -163,5 +165,6 @@ def cost(folder, elapsed_seconds):
         folder: A `pathlib.Path` with a diagnostics.csv.
         elapsed_seconds: Time of the run, with that of the measurements.
     """
-    seconds = sum(row["seconds"] or 0.0 for row in table.read(folder / CSV))
+    rows = table.read(run_files.Files(folder).diagnostics)
+    seconds = sum(row["seconds"] or 0.0 for row in rows)
     return table.cost(seconds, elapsed_seconds)

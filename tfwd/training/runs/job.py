@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfwd.training.setup import build
 from tfwd.training.checkpoint import checkpoint
+from tfwd.training.checkpoint import due
 from tfwd.training.config import choices
 from tfwd.training.distributed import cluster
 from tfwd.training.runs import diagnostics as diagnostics_lib
@@ -19,11 +20,11 @@ from tfwd.training.loop import interventions as interventions_lib
 from tfwd.training.loop import loop as loop_lib
 from tfwd.training.setup import optimization as optimizer_lib
 from tfwd.training.runs import output
+from tfwd.training.runs import resumption
 from tfwd.training.config import paths
 from tfwd.training.checkpoint import progress as progress_lib
 from tfwd.training.config import rules
 from tfwd.training.config import settings as settings_lib
-from tfwd.training.checkpoint import stored as stored_lib
 from tfwd.training.distributed import strategy as strategy_lib
 from tfwd.training.distributed import watchdog
 
@@ -65,6 +66,12 @@ class Job:
         """Returns the update, from 1, that training step `step` is part of."""
         windows = inputs.windows(self.settings, self.source)
         return windows.at(step - 1).update + 1
+
+    def learning_rate(self, step):
+        """Returns η of the update that training step `step` is part of."""
+        return optimizer_lib.value_at(
+            self.plan.learning_rate, self.update_of(step)
+        )
 
     @property
     def task(self):
@@ -116,7 +123,7 @@ def prepare(settings, previous=None, source=None, splits=None):
     optimizer_lib.check(settings)
     diagnostics_lib.check(settings.diagnostics, choices.task(settings.model))
     # Made here only to be checked.
-    checkpoint.Every(settings.checkpoint_every)
+    due.Every(settings.checkpoint_every)
     if settings.tensorboard:
         _check_tensorboard()
     is_chief = _is_chief(settings)
@@ -152,7 +159,7 @@ def _in_folder(folder, settings, previous, source, splits, is_chief):
     )
     # Made here only to be checked.
     inputs.training_batches(settings, source, strategy, step=0)
-    stored = _stored(settings, folder)
+    stored = resumption.stored(settings, folder)
     restores = previous.progress.restores + 1 if previous else 0
     if stored is not None:
         restores = max(restores, stored.progress.restores)
@@ -179,15 +186,15 @@ def _in_folder(folder, settings, previous, source, splits, is_chief):
         settings, built.model, built.optimizer, loop
     )
     if stored is not None:
-        _check_epochs(settings, source, stored.progress)
+        resumption.check_epochs(settings, source, stored.progress)
     if is_chief:
         folder = output.create(folder, settings)
-    checkpoints = checkpoints_of(
-        settings, folder.path / "checkpoints", built, loop, is_chief
+    checkpoints = resumption.checkpoints_of(
+        settings, folder.files.checkpoints, built, loop, is_chief
     )
     progress = progress_lib.Progress()
     if stored is not None:
-        progress = _restored(stored, checkpoints, loop)
+        progress = resumption.restore(stored, checkpoints, loop)
         if not callable(plan.learning_rate):
             # A constant is one of the variables restored.
             built.optimizer.learning_rate = plan.learning_rate
@@ -212,81 +219,6 @@ def _in_folder(folder, settings, previous, source, splits, is_chief):
     )
 
 
-def checkpoints_of(settings, folder, built, loop, is_chief=True):
-    """Returns the `Checkpoints` of a built model in a folder."""
-    scale = loop.replica_step.loss_scale
-    accumulated = loop.replica_step.accumulated
-    return checkpoint.Checkpoints(
-        folder,
-        settings.keep_checkpoints,
-        {
-            "model": built.model.variables,
-            "optimizer": built.optimizer.variables,
-            "loss_scale": scale.variables if scale else [],
-            # Not there for the other runs, as in earlier versions.
-            **({"accumulated": accumulated.variables} if accumulated else {}),
-        },
-        is_chief,
-        {"model": settings.model, "optimizer": settings.optimizer},
-    )
-
-
-def _stored(settings, folder):
-    """The newest checkpoint that can be read, None where there is none to be.
-
-    Raises:
-        ValueError: None can be read of a run that has come further.
-    """
-    if folder.is_complete:
-        return None
-    place = folder.path / "checkpoints"
-    found = problem = None
-    # What is in a folder that is no run's yet may be another's by now.
-    if folder.is_begun:
-        try:
-            found = stored_lib.read_newest(place)
-        except OSError as error:
-            problem = f"{place}: {error.strerror}"
-        except stored_lib.UnreadableError as error:
-            problem = error
-        results = folder.results()
-        if found is None and problem is None and results:
-            problem = f"there is none beside {', '.join(results)}"
-    if problem is not None:
-        rules.refuse(
-            "resume",
-            f"needs a checkpoint that can be read ({problem}): make one "
-            "readable, name another --output_dir, or move this one away to "
-            "begin anew. Nothing has been changed",
-            settings.resume,
-        )
-    if found is None and settings.resume == "must":
-        rules.refuse("resume", f"needs a checkpoint in {place}", "must")
-    return found
-
-
-def _check_epochs(settings, source, progress):
-    """Refuses a strategy whose epochs are not those of the checkpoint."""
-    steps = inputs.training_steps(settings, source)
-    if progress.step != progress.epoch * steps + progress.step_in_epoch:
-        rules.refuse(
-            "strategy",
-            f"must keep the steps of an epoch, here {steps}; the checkpoint "
-            f"has {progress.step - progress.step_in_epoch} in "
-            f"{progress.epoch} epochs",
-            settings.strategy,
-        )
-
-
-def _restored(stored, checkpoints, loop):
-    """Restores a checkpoint; returns the progress there."""
-    checkpoints.restore(stored)
-    carried = loop.replica_step.carried
-    if carried:
-        carried.assign([tf.constant(each) for each in stored.extra.values()])
-    return dataclasses.replace(stored.progress)
-
-
 def _is_chief(settings):
     if settings.strategy != "multi_worker":
         return True
@@ -306,7 +238,7 @@ def _completed(settings, folder):
     """The settings, with what flags.txt has of a run that is gone on with."""
     if not folder.is_begun:
         return settings
-    text = (folder.path / output.FLAGS).read_text(encoding="utf-8")
+    text = folder.files.flags.read_text(encoding="utf-8")
     return flag_lines.completed(settings, text.splitlines())
 
 

@@ -45,7 +45,7 @@ def opened(job):
 def _of_epochs(job):
     progress = job.progress
     file = logs.MetricsFile(
-        job.folder.path / "metrics.csv",
+        job.folder.files.metrics,
         columns.of_epochs(job.task, job.counts_top_5),
         progress.rows,
         progress.step,
@@ -61,7 +61,7 @@ def _of_steps(job):
     if not job.settings.log_every:
         return
     file = logs.MetricsFile(
-        job.folder.path / "steps.csv",
+        job.folder.files.steps,
         columns.of_steps(job.task),
         progress.step_rows,
         progress.step,
@@ -73,15 +73,15 @@ def _of_steps(job):
 
 def _of_board(job, name, first_step):
     if job.settings.tensorboard:
-        folder = job.folder.path / "tensorboard" / name
+        folder = job.folder.files.tensorboard / name
         yield contextlib.closing(logs.TensorBoard(folder, first_step))
 
 
 def _open_diagnostics(job):
-    path, progress = job.folder.path, job.progress
-    board = path / "tensorboard" / "diagnostics"
+    progress = job.progress
+    board = job.folder.files.tensorboard / "diagnostics"
     job.diagnostics.open(
-        path,
+        job.folder.path,
         # Before the first step nothing that is there stands.
         progress.epoch if progress.step else None,
         board if job.settings.tensorboard else None,
