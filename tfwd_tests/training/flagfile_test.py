@@ -99,7 +99,7 @@ def test_repeated_flag_replaces_that_of_the_flagfile(tmp_path):
     [
         (["--epoch=3"], "epoch"),
         (["--epochs=three"], "--epochs=three"),
-        (["--decay_epochs=3,x"], "`--decay_epochs` must be whole numbers"),
+        (["--decay_epochs=3,x"], "`--decay_epochs` must be integers"),
         (["--flagfile=/nowhere/at.all"], "/nowhere/at.all"),
         (["train"], "Received: train"),
     ],
@@ -288,11 +288,11 @@ def test_help_tells_values_bounds_and_default(capsys):
     text = " ".join(capsys.readouterr().out.split())
     for part in (
         "(constant, step, cosine, cosine_restarts; default constant)",
-        "(a whole number at least 1; default 30)",
+        "(an integer at least 1; default 30)",
         "(a number above 0 at most 1; default 1.0)",
         "--[no]augment: random crop (zero padding 4) and horizontal flip "
         "(default false)",
-        "(a whole number; needs --schedule=step or "
+        "(an integer; needs --schedule=step or "
         "--weight_decay_schedule=step; default 80,160)",
     ):
         assert part in text

@@ -8,7 +8,7 @@ from tfwd.training.config import fields
 from tfwd.training.config import rules
 
 _WIDTH = 80
-_KINDS = {int: "a whole number", float: "a number", str: "a text"}
+_KINDS = {int: "an integer", float: "a number", str: "a text"}
 
 
 def text(*kinds):

@@ -218,7 +218,7 @@ def _value(field, value):
         if not all(map(decimals.is_integer, value)):
             rules.refuse(
                 field.name,
-                "must be whole numbers, e.g. 80,160",
+                "must be integers, e.g. 80,160",
                 ",".join(value),
             )
         return tuple(map(int, value))

@@ -135,7 +135,7 @@ def _check_together(settings):
     if not epochs or list(epochs) != sorted({e for e in epochs if e > 0}):
         refuse(
             "decay_epochs",
-            "must be increasing whole numbers above 0",
+            "must be increasing integers above 0",
             ",".join(map(str, epochs)),
         )
     if settings.warmup_epochs > settings.epochs:

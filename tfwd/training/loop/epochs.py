@@ -47,7 +47,7 @@ class Epochs:
         self._stop = stop
         self._watchdog = watchdog
         self._goes_on = goes_on
-        self._agreement = consensus.Agreement(job.strategy)
+        self._consensus = consensus.Consensus(job.strategy)
         self._every = due.Every(
             job.settings.checkpoint_every,
             self.progress.step,
@@ -62,7 +62,7 @@ class Epochs:
             NonFiniteError: Loss, gradients or weights stopped being numbers.
         """
         progress = self.progress
-        first = self._agreement.of_chief(progress.step)
+        first = self._consensus.of_chief(progress.step)
         if first != progress.step:
             raise OSError(
                 "All workers must see the same checkpoints. Received: that of "
@@ -143,7 +143,7 @@ class Epochs:
                 raise loop_lib.NonFiniteError(self._what_is_not_finite())
             bar(progress.step_in_epoch, self._means())
             self._step_rows.write()
-            self.stopped, is_due = self._agreement.any(
+            self.stopped, is_due = self._consensus.any(
                 self._stop.number is not None,
                 self._every.due(progress.step, time.monotonic()),
             )

@@ -13,7 +13,7 @@ from tfwd.training.loop import accumulation
 from tfwd.training.loop import kfac_work
 from tfwd.training.loop import loop as loop_lib
 from tfwd.training.loop import loss_scale as loss_scale_lib
-from tfwd.training.loop import recurrent_state as carried_lib
+from tfwd.training.loop import recurrent_state
 from tfwd.training.loop import step as step_lib
 from tfwd.training.loop import top_5
 from tfwd.training.setup import inputs
@@ -104,7 +104,9 @@ def make_loop(settings, strategy, source, model, optimizer=None):
         with strategy.scope():
             scale = loss_scale_lib.DynamicLossScale()
     if len(model.outputs) > 1:
-        carried = carried_lib.Carried(strategy, model, settings.batch_size)
+        carried = recurrent_state.RecurrentState(
+            strategy, model, settings.batch_size
+        )
     if optimizer is not None and settings.accumulation_steps is not None:
         windows = inputs.windows(settings, source)
         with strategy.scope():
