@@ -2,15 +2,15 @@
 
 import keras
 
-from tfwd.diagnostics import metrics
 from tfwd.diagnostics import mechanisms
+from tfwd.diagnostics import metrics
 from tfwd.diagnostics import table
-from tfwd.training.runs import diagnostics
-from tfwd.training.setup import inputs
 from tfwd.training.config import paths
 from tfwd.training.config import rules
-from tfwd.training.setup import trained
 from tfwd.training.config import usage
+from tfwd.training.runs import diagnostics
+from tfwd.training.setup import inputs
+from tfwd.training.setup import trained
 
 
 def diagnose(settings):

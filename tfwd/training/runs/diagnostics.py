@@ -61,7 +61,9 @@ class Diagnostics:
             tensorboard: None, or the folder of TensorBoard summaries.
             first_step: What that folder holds from this step on is void.
         """
-        self._writers = [table.File(run_files.Files(folder).diagnostics, last_epoch)]
+        self._writers = [
+            table.File(run_files.Files(folder).diagnostics, last_epoch)
+        ]
         if tensorboard is not None:
             self._summaries = tensorflow_summaries.Summaries(
                 tensorboard, first_step

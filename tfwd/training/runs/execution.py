@@ -2,13 +2,13 @@
 
 import tensorflow as tf
 
-from tfwd.training.runs import command
-from tfwd.training.setup import inputs
-from tfwd.training.runs import job as job_lib
-from tfwd.training.loop import loop
-from tfwd.training.runs import run
-from tfwd.training.setup import saved_model
 from tfwd.training.config import usage
+from tfwd.training.loop import loop
+from tfwd.training.runs import command
+from tfwd.training.runs import job as job_lib
+from tfwd.training.runs import run
+from tfwd.training.setup import inputs
+from tfwd.training.setup import saved_model
 
 # What TensorFlow raises on the workers that are left.
 _WORKER_ERRORS = (

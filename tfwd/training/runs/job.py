@@ -6,27 +6,27 @@ import warnings
 import keras
 import tensorflow as tf
 
-from tfwd.training.setup import build
 from tfwd.training.checkpoint import checkpoint
 from tfwd.training.checkpoint import due
+from tfwd.training.checkpoint import progress as progress_lib
 from tfwd.training.config import choices
-from tfwd.training.distributed import cluster
-from tfwd.training.runs import diagnostics as diagnostics_lib
 from tfwd.training.config import effects
 from tfwd.training.config import flag_lines
-from tfwd.training.setup import initial_weights
-from tfwd.training.setup import inputs
-from tfwd.training.loop import interventions as interventions_lib
-from tfwd.training.loop import loop as loop_lib
-from tfwd.training.setup import optimization as optimizer_lib
-from tfwd.training.runs import output
-from tfwd.training.runs import resumption
 from tfwd.training.config import paths
-from tfwd.training.checkpoint import progress as progress_lib
 from tfwd.training.config import rules
 from tfwd.training.config import settings as settings_lib
+from tfwd.training.distributed import cluster
 from tfwd.training.distributed import strategy as strategy_lib
 from tfwd.training.distributed import watchdog
+from tfwd.training.loop import interventions as interventions_lib
+from tfwd.training.loop import loop as loop_lib
+from tfwd.training.runs import diagnostics as diagnostics_lib
+from tfwd.training.runs import output
+from tfwd.training.runs import resumption
+from tfwd.training.setup import build
+from tfwd.training.setup import initial_weights
+from tfwd.training.setup import inputs
+from tfwd.training.setup import optimization as optimizer_lib
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ from tfwd.training.config import rules
 from tfwd.training.runs import lock as lock_lib
 from tfwd.training.runs import run_files
 
+
 @dataclasses.dataclass(frozen=True)
 class Folder:
     """The folder of a run.
@@ -223,8 +224,7 @@ def _is_complete(path):
     except OSError as error:
         rules.refuse(
             "output_dir",
-            f"must have a readable {files.final_model.name} "
-            f"({error.strerror})",
+            f"must have a readable {files.final_model.name} ({error.strerror})",
             path,
         )
 

@@ -7,7 +7,6 @@ import keras
 import tensorflow as tf
 
 
-
 def text(job, input_speed):
     """Describes a job that is about to train.
 

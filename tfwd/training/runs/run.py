@@ -4,19 +4,19 @@ import warnings
 
 import tfwd
 from tfwd import durable
+from tfwd.training.distributed import watchdog as watchdog_lib
 from tfwd.training.loop import accumulation
-from tfwd.training.runs import diagnostics
+from tfwd.training.loop import epoch_metrics
 from tfwd.training.loop import epochs as epochs_lib
-from tfwd.training.setup import inputs
+from tfwd.training.loop import loop as loop_lib
+from tfwd.training.runs import diagnostics
 from tfwd.training.runs import job as job_lib
 from tfwd.training.runs import logs
-from tfwd.training.loop import loop as loop_lib
-from tfwd.training.loop import epoch_metrics
-from tfwd.training.runs import run_files
 from tfwd.training.runs import overview
+from tfwd.training.runs import run_files
 from tfwd.training.runs import signals
-from tfwd.training.distributed import watchdog as watchdog_lib
 from tfwd.training.runs import writers as writers_lib
+from tfwd.training.setup import inputs
 
 _MOST_RESTORES = 3
 
@@ -154,7 +154,9 @@ def _finish(job, watchdog):
         for each in job.folder.files.existing():
             print(each)
         if job.diagnostics:
-            print(diagnostics.cost(job.folder.path, job.progress.elapsed_seconds))
+            print(
+                diagnostics.cost(job.folder.path, job.progress.elapsed_seconds)
+            )
 
 
 def _measured(loop, evaluation, task, on_call=lambda: None):

@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from tfwd.tuning.runs import histories
 from tfwd.tuning.engine import outcome
 from tfwd.tuning.engine import pruning
+from tfwd.tuning.runs import histories
 from tfwd.tuning.runs import training_run
 
 

@@ -8,19 +8,19 @@ import traceback
 import keras
 import tensorflow as tf
 
-from tfwd.training.setup import inputs
+from tfwd.training.config import usage
+from tfwd.training.loop import loop
 from tfwd.training.runs import job as job_lib
 from tfwd.training.runs import lock
 from tfwd.training.runs import logs
-from tfwd.training.loop import loop
 from tfwd.training.runs import run as run_lib
 from tfwd.training.runs import run_files
 from tfwd.training.runs import signals
-from tfwd.training.config import usage
-from tfwd.tuning.runs import graphs
+from tfwd.training.setup import inputs
 from tfwd.tuning import objective as objective_lib
 from tfwd.tuning.engine import outcome
 from tfwd.tuning.engine import stopped
+from tfwd.tuning.runs import graphs
 
 
 class BusyError(Exception):
