@@ -96,3 +96,19 @@ def test_multipliers_split_at_the_last_equals_sign():
         weight_decay_multiplier=("a=b=0.5", "bias$=0")
     )
     assert settings.multipliers() == {"a=b": 0.5, "bias$": 0.0}
+
+
+def test_flags_are_replaced_by_name_and_checked_again():
+    settings = settings_lib.Settings(epochs=3, momentum=0.5, optimizer="sgd")
+    other = settings.replace(epochs=4)
+    assert other == settings_lib.Settings(
+        epochs=4, momentum=0.5, optimizer="sgd"
+    )
+    assert other != settings
+    with pytest.raises(ValueError, match="`--epochs` must be at least 1"):
+        settings.replace(epochs=0)
+
+
+def test_what_is_no_flag_is_no_argument():
+    with pytest.raises(TypeError, match="epoch"):
+        settings_lib.Settings(epoch=3)

@@ -145,6 +145,11 @@ def notes(settings):
             is_given = values[field.name] != field.default
             if field.name in _OF_DECAY and is_given:
                 yield (f"--{field.name} has no effect with --weight_decay=0.0")
+    yield from _schedule_notes(settings)
+
+
+def _schedule_notes(settings):
+    """Yields those on `Schedule` settings."""
     names = {settings.schedule, settings.weight_decay_schedule}
     late = [e for e in settings.decay_epochs if e >= settings.epochs]
     if "step" in names and late:

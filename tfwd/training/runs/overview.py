@@ -107,8 +107,9 @@ def _decay(optimizer):
 
 
 def _steps(job):
+    epochs = job.settings.epochs
     text = (
-        f"{job.steps_per_epoch:,} in each of {job.settings.epochs:,} epochs, "
+        f"{job.steps_per_epoch:,} in each of {epochs:,} epochs, "
         f"of {job.settings.batch_size:,} {_unit(job)}"
     )
     if job.settings.accumulation_steps is not None:

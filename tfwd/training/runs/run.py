@@ -176,7 +176,8 @@ def _measured(loop, evaluation, task, on_call=lambda: None):
 def _draw(job):
     """Draws the pictures; one that fails never stops a run."""
     path, settings = job.folder.path, job.settings
-    title = f"{settings.model} on {settings.dataset}, {settings.optimizer}"
+    what = settings.model, settings.dataset, settings.optimizer
+    title = "{} on {}, {}".format(*what)
     for draw in (diagnostics.draw, _draw_curves):
         try:
             draw(path, title)

@@ -54,11 +54,9 @@ def build(settings, strategy, source, plan):
         workers = strategy_lib.num_workers(strategy)
         limits.check_batches(settings, model, workers)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        factors = None
-        if settings.decay_scope != "all" and not (
-            settings.decay_scope_from_epoch
-        ):
-            factors = decay_scope.factors(model, settings.decay_scope)
+        factors, scope = None, settings.decay_scope
+        if scope != "all" and settings.decay_scope_from_epoch == 0:
+            factors = decay_scope.factors(model, scope)
         optimizer = plan.create()
         registration = None
         if isinstance(optimizer, kfac.KFAC):

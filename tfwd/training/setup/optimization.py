@@ -69,21 +69,22 @@ def check(settings):
     Raises:
         ValueError: A flag that this optimizer does not take; names both.
     """
-    cls = OPTIMIZERS[settings.optimizer]
+    chosen = settings.optimizer
+    cls = OPTIMIZERS[chosen]
     values = fields.values(settings)
     for name in _HYPERPARAMETERS:
         value = values[name]
         if value is not None and name not in cls.hyperparameters:
             rules.refuse(
                 name,
-                f"is no argument of --optimizer={settings.optimizer}, which "
+                f"is no argument of --optimizer={chosen}, which "
                 f"takes {', '.join(cls.hyperparameters)}",
                 value,
             )
-    if settings.cold_start is not None and settings.optimizer != "kfac":
+    if settings.cold_start is not None and chosen != "kfac":
         rules.refuse(
             "cold_start",
-            f"needs --optimizer=kfac, not --optimizer={settings.optimizer}",
+            f"needs --optimizer=kfac, not --optimizer={chosen}",
             settings.cold_start,
         )
     if (
@@ -101,7 +102,7 @@ def check(settings):
         rules.refuse(
             "weight_decay_mode",
             f"must be one of {', '.join(cls.weight_decay_modes)} for "
-            f"--optimizer={settings.optimizer}",
+            f"--optimizer={chosen}",
             mode,
         )
 
@@ -190,6 +191,7 @@ def plan(settings, steps_per_epoch, learning_rate_factor=1.0):
     ):
         # The rate that schedule and warm-up multiply.
         arguments["initial_learning_rate"] = rate
+    excluded = settings.exclude_from_weight_decay
     if settings.weight_decay_mode is not None:
         arguments["weight_decay_mode"] = settings.weight_decay_mode
     rate *= learning_rate_factor
@@ -210,7 +212,7 @@ def plan(settings, steps_per_epoch, learning_rate_factor=1.0):
             **arguments,
             # Numbered by Keras otherwise, and part of the variables' paths.
             "name": settings.optimizer,
-            "exclude_from_weight_decay": settings.exclude_from_weight_decay,
+            "exclude_from_weight_decay": excluded,
             "weight_decay_multipliers": settings.multipliers() or None,
         },
     )
