@@ -14,7 +14,7 @@ from tfwd import data
 from tfwd import diagnose
 from tfwd import train
 from tfwd.diagnostics import table
-from tfwd.training.runs import output
+from tfwd.training.runs import run_files
 
 RUN = [
     *("--hidden_units=4", "--hidden_layers=1", "--train_fraction=0.2"),
@@ -187,4 +187,4 @@ def test_run_without_a_checkpoint_or_the_split_is_refused(capsys, run):
     pathlib.Path("mine.csv").write_text("mine")
     arguments = [f"--checkpoint={run}", "--output=mine.csv"]
     check_refused(capsys, arguments, "--output", "new file", "mine.csv")
-    assert output.FLAGS in {path.name for path in run.iterdir()}
+    assert run_files.Files(run).flags.is_file()

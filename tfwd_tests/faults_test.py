@@ -17,6 +17,7 @@ from tfwd.training.runs import diagnosis
 from tfwd.training.runs import execution
 from tfwd.training.runs import job as job_lib
 from tfwd.training.runs import logs
+from tfwd.training.runs import resumption
 from tfwd.training.setup import build
 
 TINY = ["--hidden_layers=0", "--epochs=1", "--train_fraction=0.1"]
@@ -71,7 +72,7 @@ OTHERS = [
         (data, "load"),
         (models, "build"),
         (build, "make_loop"),
-        (job_lib, "checkpoints_of"),
+        (resumption, "checkpoints_of"),
         (keras.Model, "compile"),
         # The training, and what is written of it.
         (epoch_metrics, "input_speed"),

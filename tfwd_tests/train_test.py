@@ -18,7 +18,7 @@ import pytest
 from tfwd import data
 from tfwd import train
 from tfwd.training.runs import logs
-from tfwd.training.runs import output
+from tfwd.training.runs import run_files
 
 ROOT = pathlib.Path(__file__).parents[1]
 QUICK = ["--epochs=2", "--hidden_units=16", "--train_fraction=0.3"]
@@ -300,4 +300,4 @@ def test_names_of_a_run_are_all_its_files():
     arguments = ["--output_dir=a", "--tensorboard", "--epochs=1"]
     arguments += ["--diagnostics=effective_learning_rate", "--log_every=1"]
     assert train.main([*QUICK, *arguments]) == 0
-    assert files("a") | {"last.keras"} == set(output.NAMES)
+    assert files("a") | {"last.keras"} == set(run_files.NAMES)

@@ -8,7 +8,7 @@ from tfwd import durable
 from tfwd.training.config import flag_lines
 from tfwd.training.runs import command
 from tfwd.training.runs import logs
-from tfwd.training.runs import output
+from tfwd.training.runs import run_files
 from tfwd.training.setup import optimization as optimizer_lib
 from tfwd.tuning import search_folder
 from tfwd.tuning.engine import outcome
@@ -166,9 +166,10 @@ def _make_room(settings, folder):
     As in a search that has gone on with more trials.
     """
     place = folder / FOLDER
-    if not (place / output.FLAGS).exists():
+    flags = run_files.Files(place).flags
+    if not flags.exists():
         return
-    text = (place / output.FLAGS).read_text(encoding="utf-8", errors="replace")
+    text = flags.read_text(encoding="utf-8", errors="replace")
     if not flag_lines.differences(settings, text.splitlines()):
         return
     for number in itertools.count(1):
@@ -182,9 +183,10 @@ def _make_room(settings, folder):
 
 def _last_measures(run):
     """Returns {split: {measure: value}} of a run at its end, else None."""
-    if not (run / "final.keras").exists():
+    files = run_files.Files(run)
+    if not files.final_model.exists():
         return None
-    row = logs.read(run / "metrics.csv")[-1]
+    row = logs.read(files.metrics)[-1]
     return {
         split: measures
         for split in _SPLITS

@@ -5,14 +5,12 @@ import sys
 import time
 
 from tfwd.training.config import usage
+from tfwd.training.runs import run_files
 from tfwd.tuning.engine import durable_oracle
 from tfwd.tuning.output import hparams_record
 from tfwd.tuning.output import results
 from tfwd.tuning.output import standing
 from tfwd.tuning.output import trials_table
-
-# Of a run that has ended: what only going on with it would need.
-_LARGE = ("checkpoints", "last.keras", "best.keras", "final.keras")
 
 
 class Record:
@@ -142,8 +140,9 @@ class Record:
         if self._plan.search.keep_trials == "all":
             return
         for run in self._runs(trial):
-            for name in _LARGE:
-                path = run / name
+            files = run_files.Files(run)
+            # What only going on with it would need.
+            for path in (files.checkpoints, *files.models):
                 if path.is_dir():
                     shutil.rmtree(path)
                 else:

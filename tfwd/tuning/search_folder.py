@@ -1,15 +1,16 @@
 """The folder of a search: whose it is, and who may write to it."""
 
-import dataclasses
 import datetime
 import pathlib
 
 from tfwd import durable
+from tfwd.training.config import fields
 from tfwd.training.config import flag_lines
 from tfwd.training.config import paths
 from tfwd.training.config import rules
 from tfwd.training.config import settings as settings_lib
 from tfwd.training.runs import output
+from tfwd.training.runs import run_files
 from tfwd.tuning import flags as flags_lib
 
 FLAGS = "search.flags"
@@ -43,7 +44,7 @@ def lines(flags):
     return [
         line
         for kind in KINDS
-        for field in dataclasses.fields(kind)
+        for field in fields.of(kind)
         if field.name not in _NOT_OF_THE_SEARCH
         and flags.values[field.name] != field.default
         for line in flag_lines.lines_of(field, flags.values[field.name])
@@ -91,7 +92,7 @@ def check(path, flags):
     if path.exists() and not path.is_dir():
         rules.refuse("output_dir", "must be a folder", path)
     if not (path / FLAGS).exists():
-        names = (*output.NAMES, "oracle.json", "trials.csv")
+        names = (*run_files.NAMES, "oracle.json", "trials.csv")
         for name in names:
             if (path / name).exists():
                 rules.refuse(
@@ -140,7 +141,7 @@ def _differences(there, here):
     defaults = flag_lines.by_name(
         line
         for kind in KINDS
-        for field in dataclasses.fields(kind)
+        for field in fields.of(kind)
         for line in flag_lines.lines_of(field, field.default)
     )
     there, here = (

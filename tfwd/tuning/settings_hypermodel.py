@@ -7,10 +7,12 @@ import keras
 import keras_tuner
 
 from tfwd import arguments
+from tfwd.training.config import fields
 from tfwd.training.config import flagfile
 from tfwd.training.config import settings as settings_lib
 from tfwd.training.distributed import strategy as strategy_lib
 from tfwd.training.runs import logs
+from tfwd.training.runs import run_files
 from tfwd.training.setup import build
 from tfwd.training.setup import inputs
 from tfwd.training.setup import optimization as optimizer_lib
@@ -57,7 +59,7 @@ class SettingsHyperModel(keras_tuner.HyperModel):
         self._space = space_lib.parse(
             flags_lib.Search(tuner="random", search=lines[0], link=lines[1])
         )
-        self._flags = flagfile.Flags(vars(settings), frozenset())
+        self._flags = flagfile.Flags(fields.values(settings), frozenset())
         self._space.check(self._flags)
         self._sources = sources.Sources()
         # {trial id: executions in this process}.
@@ -106,13 +108,13 @@ class SettingsHyperModel(keras_tuner.HyperModel):
         )
         if status != outcome.COMPLETED:
             raise keras_tuner.errors.FailedTrialError(f"{status}: {reason}")
-        folder = pathlib.Path(settings.output_dir)
-        files = [folder / name for name in ("final.keras", "last.keras")]
+        files = run_files.Files(pathlib.Path(settings.output_dir))
+        models = files.final_model, files.last_model
         trained = keras.saving.load_model(
-            next(file for file in files if file.exists()), compile=False
+            next(path for path in models if path.exists()), compile=False
         )
         model.set_weights(trained.get_weights())
-        row = logs.read(folder / "metrics.csv")[-1]
+        row = logs.read(files.metrics)[-1]
         result = {k: v for k, v in row.items() if v is not None}
         # KerasTuner saves the weights then.
         keras.callbacks.CallbackList(list(callbacks), model=model).on_epoch_end(

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import tfwd
 from tfwd.training.checkpoint import checkpoint
+from tfwd.training.checkpoint import due
 from tfwd.training.checkpoint import progress as progress_lib
 from tfwd.training.checkpoint import stored as stored_lib
 from tfwd.training.setup import optimization as optimizer_lib
@@ -252,7 +253,7 @@ def test_variable_that_occurs_twice_is_refused(tmp_path):
 
 
 def test_every_number_of_steps_is_due_at_its_multiples():
-    every = checkpoint.Every("10", step=23, now=0.0)
+    every = due.Every("10", step=23, now=0.0)
     assert every.limit(23) == 7
     assert [step for step in range(23, 45) if every.due(step, 1e9)][0] == 30
     every.saved(30, 0.0)
@@ -263,7 +264,7 @@ def test_every_number_of_steps_is_due_at_its_multiples():
 
 
 def test_every_number_of_seconds_counts_from_the_last_one():
-    every = checkpoint.Every("600s", step=3, now=100.0)
+    every = due.Every("600s", step=3, now=100.0)
     assert not every.due(10**6, 699.9)
     assert every.due(4, 700.0)
     every.saved(4, 700.0)
@@ -274,7 +275,7 @@ def test_every_number_of_seconds_counts_from_the_last_one():
 @pytest.mark.parametrize("text", ["", "0", "0s", "-5", "1.5s", "5m", "s", "5 "])
 def test_what_is_neither_steps_nor_seconds_is_refused(text):
     with pytest.raises(ValueError) as error:
-        checkpoint.Every(text)
+        due.Every(text)
     assert str(error.value) == (
         "`--checkpoint_every` must be a number of steps (500) or of seconds "
         f"(600s). Received: --checkpoint_every={text}"

@@ -1,12 +1,12 @@
 """The flagfiles in configs/: valid, headed by what they are, as published."""
 
-import dataclasses
 import pathlib
 
 import pytest
 
 from tfwd import models
 from tfwd import scaling
+from tfwd.training.config import fields
 from tfwd.training.config import flagfile
 from tfwd.training.config import settings as settings_lib
 from tfwd.training.setup import optimization as optimizer_lib
@@ -222,10 +222,11 @@ def test_treebank_config_is_a_point_of_figure_11(optimizer):
 
 
 def differing(one, other):
+    others = fields.values(other)
     return {
-        field.name
-        for field in dataclasses.fields(one)
-        if getattr(one, field.name) != getattr(other, field.name)
+        name
+        for name, value in fields.values(one).items()
+        if value != others[name]
     }
 
 

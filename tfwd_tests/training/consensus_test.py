@@ -16,7 +16,7 @@ from tfwd_tests.training import processes
 
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_single_process_agrees_with_itself(replicas):
-    alone = consensus.Agreement(looping.mirrored(replicas))
+    alone = consensus.Consensus(looping.mirrored(replicas))
     assert alone.any(True, False) == (True, False)
     assert alone.of_chief(2**40 + 1) == 2**40 + 1
 
@@ -55,7 +55,7 @@ def as_worker(cluster, path):
         )
     )
     first = strategy_lib.is_chief(strategy)
-    both = consensus.Agreement(strategy)
+    both = consensus.Consensus(strategy)
     found = {
         "any": both.any(first, not first, True, False),
         "chief": [both.of_chief(2**40 + (not first)), both.of_chief(not first)],

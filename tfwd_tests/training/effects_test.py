@@ -1,10 +1,9 @@
 """Flags that have no effect: refused, or told where a number is the cause."""
 
-import dataclasses
-
 import pytest
 
 from tfwd.training.config import effects
+from tfwd.training.config import fields
 from tfwd.training.config import settings as settings_lib
 
 
@@ -51,9 +50,9 @@ from tfwd.training.config import settings as settings_lib
 )
 def test_flag_of_another_choice_is_refused(flag, value, others, needed):
     settings = settings_lib.Settings(**others)
-    assert flag in effects.without_effect(settings)
+    assert flag in effects.without_effect(fields.values(settings))
     with pytest.raises(ValueError) as error:
-        dataclasses.replace(settings, **{flag: value})
+        settings.replace(**{flag: value})
     message = str(error.value)
     assert message.startswith(f"`--{flag}` needs ") and needed in message
     assert f"Received: --{flag}={value}" in message
@@ -82,7 +81,7 @@ def test_flag_of_another_choice_is_refused(flag, value, others, needed):
 )
 def test_flag_of_the_choice_is_taken(flags):
     settings = settings_lib.Settings(**flags)
-    assert not effects.without_effect(settings) & set(flags)
+    assert not effects.without_effect(fields.values(settings)) & set(flags)
     effects.check(settings, flags)
 
 
@@ -96,9 +95,9 @@ def test_evaluation_takes_no_flags_of_training(flag):
 
 
 def test_every_flag_of_the_table_is_one():
-    fields = {field.name for field in dataclasses.fields(settings_lib.Settings)}
+    known = {field.name for field in fields.of(settings_lib.Settings)}
     for names, row in effects.NEEDS:
-        assert {*names, *row} <= fields
+        assert {*names, *row} <= known
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import dataclasses
 
 import pytest
 
+from tfwd.training.config import fields
 from tfwd.training.config import flag_lines
 from tfwd.training.config import flagfile
 from tfwd.training.config import settings as settings_lib
@@ -38,7 +39,7 @@ def test_every_field_is_a_flag_with_help(capsys):
         flagfile.parse(["--help"])
     assert left.value.code == 0
     text = capsys.readouterr().out
-    for field in dataclasses.fields(settings_lib.Settings):
+    for field in fields.of(settings_lib.Settings):
         assert f"--{field.name}:" in text or f"--[no]{field.name}:" in text
         assert field.metadata["help"]
 
@@ -101,7 +102,7 @@ def test_repeated_flag_replaces_that_of_the_flagfile(tmp_path):
     [
         (["--epoch=3"], "epoch"),
         (["--epochs=three"], "--epochs=three"),
-        (["--decay_epochs=3,x"], "`--decay_epochs` must be whole numbers"),
+        (["--decay_epochs=3,x"], "`--decay_epochs` must be integers"),
         (["--flagfile=/nowhere/at.all"], "/nowhere/at.all"),
         (["train"], "Received: train"),
     ],
@@ -264,8 +265,8 @@ def test_help_has_each_flag_once_in_its_group(capsys):
             name = line.strip().removeprefix("--").removeprefix("[no]")
             group.append(name.partition(":")[0])
     flags = [name for names in groups.values() for name in names]
-    fields = dataclasses.fields(settings_lib.Settings)
-    assert flags == [field.name for field in fields]
+    known = fields.of(settings_lib.Settings)
+    assert flags == [field.name for field in known]
     for name, group in (
         ("output_dir", "Run"),
         ("augment", "Data"),
@@ -290,11 +291,11 @@ def test_help_tells_values_bounds_and_default(capsys):
     text = " ".join(capsys.readouterr().out.split())
     for part in (
         "(constant, step, cosine, cosine_restarts; default constant)",
-        "(a whole number at least 1; default 30)",
+        "(an integer at least 1; default 30)",
         "(a number above 0 at most 1; default 1.0)",
         "--[no]augment: random crop (zero padding 4) and horizontal flip "
         "(default false)",
-        "(a whole number; needs --schedule=step or "
+        "(an integer; needs --schedule=step or "
         "--weight_decay_schedule=step; default 80,160)",
     ):
         assert part in text

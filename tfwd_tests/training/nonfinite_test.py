@@ -9,7 +9,7 @@ from keras import ops
 from tfwd import data
 from tfwd import models
 from tfwd.training.loop import nonfinite
-from tfwd.training.loop import recurrent_state as carried_lib
+from tfwd.training.loop import recurrent_state
 from tfwd.training.loop import step as step_lib
 from tfwd_tests.training import looping
 
@@ -103,7 +103,7 @@ def test_carried_state_is_that_of_the_replica(replicas):
         model = models.build(
             "lstm", (None,), 5, hidden_units=3, hidden_layers=1
         )
-    carried = carried_lib.Carried(strategy, model, 2 * replicas)
+    carried = recurrent_state.RecurrentState(strategy, model, 2 * replicas)
     states = np.zeros((2, 2 * replicas, 3), np.float32)
     states[1, -1, 0] = np.nan
     carried.assign(list(states))

@@ -12,6 +12,7 @@ import pytest
 from tfwd.training.config import flagfile
 from tfwd.training.config import settings as settings_lib
 from tfwd.training.runs import output
+from tfwd.training.runs import run_files
 
 NOW = datetime.datetime(2024, 5, 6, 7, 8, 9)
 
@@ -137,7 +138,7 @@ def test_folder_with_another_run_names_every_flag_that_differs(tmp_path):
     assert f"Received: --output_dir={tmp_path}" in str(error.value)
 
 
-@pytest.mark.parametrize("name", output.NAMES[1:])
+@pytest.mark.parametrize("name", run_files.NAMES[1:])
 def test_folder_with_a_file_of_a_run_is_refused(tmp_path, name):
     (tmp_path / name).write_text("mine")
     with pytest.raises(ValueError, match=f"no other run's {name}"):

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from tfwd import models
-from tfwd.training.loop import recurrent_state as carried_lib
+from tfwd.training.loop import recurrent_state
 from tfwd_tests.training import looping
 
 STREAMS, UNITS = 4, 3
 
 
-def made_carried(replicas, streams=STREAMS):
+def made_state(replicas, streams=STREAMS):
     strategy = looping.mirrored(replicas)
     with strategy.scope():
         model = models.build("lstm", (None,), 5, hidden_units=UNITS)
-    return carried_lib.Carried(strategy, model, streams)
+    return recurrent_state.RecurrentState(strategy, model, streams)
 
 
 def numbers():
@@ -32,7 +32,7 @@ def assert_gathered(carried, expected):
 
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_what_is_assigned_is_gathered_in_the_order_of_the_streams(replicas):
-    carried = made_carried(replicas)
+    carried = made_state(replicas)
     assert_gathered(carried, np.zeros_like(numbers()))
     carried.assign(numbers())
     assert_gathered(carried, numbers())
@@ -41,7 +41,7 @@ def test_what_is_assigned_is_gathered_in_the_order_of_the_streams(replicas):
 
 
 def test_replica_has_the_rows_of_its_streams():
-    carried = made_carried(2)
+    carried = made_state(2)
     carried.assign(numbers())
     for replica in range(2):
         rows = slice(2 * replica, 2 * replica + 2)
@@ -53,15 +53,15 @@ def test_replica_has_the_rows_of_its_streams():
 
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_states_pass_between_numbers_of_replicas(replicas):
-    one = made_carried(replicas)
+    one = made_state(replicas)
     one.assign(numbers())
-    other = made_carried(3 - replicas)
+    other = made_state(3 - replicas)
     other.assign(list(one.gathered().values()))
     assert_gathered(other, numbers())
 
 
 def test_update_keeps_the_states_unless_told_not_to():
-    carried = made_carried(2)
+    carried = made_state(2)
     carried.assign(numbers())
 
     def on_replica(factor, condition):
@@ -75,4 +75,4 @@ def test_update_keeps_the_states_unless_told_not_to():
 
 def test_streams_that_the_replicas_do_not_divide_are_refused():
     with pytest.raises(ValueError, match="by the 2 replicas.*batch_size=3"):
-        made_carried(2, streams=3)
+        made_state(2, streams=3)

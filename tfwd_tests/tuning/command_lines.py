@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from tfwd.training.config import fields
 from tfwd.training.config import settings as settings_lib
 
 
@@ -14,8 +15,7 @@ class Flags:
 def flags(in_a_file=(), **given):
     """Defaults, then what a flagfile has, then what is given directly."""
     defaults = {
-        field.name: field.default
-        for field in dataclasses.fields(settings_lib.Settings)
+        field.name: field.default for field in fields.of(settings_lib.Settings)
     }
     values = {**defaults, **dict(in_a_file), **given}
     return Flags(values, frozenset(given))

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from tfwd.training.config import fields
 from tfwd.training.config import flagfile
 from tfwd.training.config import settings as settings_lib
 from tfwd.training.setup import optimization as optimizer_lib
@@ -155,8 +156,10 @@ def test_grids_of_zhang_lie_around_the_values_of_their_files(
         [f"--flagfile={ROOT.parent}/three_mechanisms/{name}_wd.flags"]
     )
     searched = {"learning_rate", "weight_decay", "weight_decay_mode"}
-    same = vars(cells(f"{name}_{mode}")[0])
-    differing = {key for key in same if same[key] != getattr(base, key)}
+    same, others = (
+        fields.values(each) for each in (cells(f"{name}_{mode}")[0], base)
+    )
+    differing = {key for key in same if same[key] != others[key]}
     changed = {"num_validation"}
     if optimizer == "adam":
         changed |= {"optimizer"}

@@ -1,9 +1,8 @@
 """The flags of a search: their rules, and none that the training has too."""
 
-import dataclasses
-
 import pytest
 
+from tfwd.training.config import fields
 from tfwd.training.config import flag_help
 from tfwd.training.config import flagfile
 from tfwd.training.config import settings
@@ -25,7 +24,7 @@ def test_flags_are_read_and_helped_as_those_of_the_training():
 
 def test_no_flag_has_the_name_of_one_of_the_training():
     names = [
-        {field.name for field in dataclasses.fields(kind)}
+        {field.name for field in fields.of(kind)}
         for kind in (flags.Search, settings.Settings)
     ]
     assert names[0] & names[1] == set()

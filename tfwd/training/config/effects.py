@@ -5,9 +5,8 @@ number that switches something off (λ = 0, no hidden layer) is no such choice:
 sweeps pass through it, and `notes` tells what it leaves without effect.
 """
 
-import dataclasses
-
 from tfwd.training.config import choices
+from tfwd.training.config import fields
 from tfwd.training.config import rules
 
 # Any value but none at all.
@@ -115,35 +114,42 @@ def check(settings, given=()):
         ValueError: A flag differs from its default, or was given, and needs
             another choice. One line: the flag, the choice and the value.
     """
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
+    values = fields.values(settings)
+    for field in fields.of(settings):
+        value = values[field.name]
         if value == field.default and field.name not in given:
             continue
         for row in _rows(field.name):
-            if not _holds(row, settings):
+            if not _holds(row, values):
                 rules.refuse(field.name, f"needs {_text(row)}", value)
 
 
-def without_effect(settings):
+def without_effect(values):
     """Names of the flags that change nothing, whatever their values.
 
     Args:
-        settings: `Settings`, or anything with their attributes.
+        values: {name: value} of all flags.
     """
     return {
         name
-        for name in vars(settings)
-        if not all(_holds(row, settings) for row in _rows(name))
+        for name in values
+        if not all(_holds(row, values) for row in _rows(name))
     }
 
 
 def notes(settings):
     """Yields lines on what is heeded and yet changes nothing."""
     if settings.weight_decay == 0:
-        for field in dataclasses.fields(settings):
-            value = getattr(settings, field.name)
-            if field.name in _OF_DECAY and value != field.default:
+        values = fields.values(settings)
+        for field in fields.of(settings):
+            is_given = values[field.name] != field.default
+            if field.name in _OF_DECAY and is_given:
                 yield (f"--{field.name} has no effect with --weight_decay=0.0")
+    yield from _schedule_notes(settings)
+
+
+def _schedule_notes(settings):
+    """Yields those on `Schedule` settings."""
     names = {settings.schedule, settings.weight_decay_schedule}
     late = [e for e in settings.decay_epochs if e >= settings.epochs]
     if "step" in names and late:
@@ -173,10 +179,9 @@ def _rows(name):
     return rows if name in _EVALUATED else [*rows, _TRAINED]
 
 
-def _holds(row, settings):
+def _holds(row, values):
     return any(
-        _is_among(getattr(settings, name), values)
-        for name, values in row.items()
+        _is_among(values[name], allowed) for name, allowed in row.items()
     )
 
 

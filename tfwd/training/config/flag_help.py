@@ -1,22 +1,22 @@
 """What --help prints: the flags in groups, each with its values."""
 
-import dataclasses
 import textwrap
 import typing
 
 from tfwd.training.config import effects
+from tfwd.training.config import fields
 from tfwd.training.config import rules
 
 _WIDTH = 80
-_KINDS = {int: "a whole number", float: "a number", str: "a text"}
+_KINDS = {int: "an integer", float: "a number", str: "a text"}
 
 
 def text(*kinds):
     """Returns the help of the flags of dataclasses.
 
     Args:
-        *kinds: The dataclasses; a field whose metadata hold a `group` begins
-            one.
+        *kinds: The dataclasses; a field whose metadata hold another `group`
+            begins it.
 
     Returns:
         Lines of text.
@@ -26,9 +26,11 @@ def text(*kinds):
         "--flagfile=FILE reads them from a file, one a line; those given "
         "directly win.",
     ]
-    for field in (each for kind in kinds for each in dataclasses.fields(kind)):
-        if "group" in field.metadata:
-            lines += ["", f"{field.metadata['group']}:"]
+    heading = None
+    for field in (each for kind in kinds for each in fields.of(kind)):
+        before, heading = heading, field.metadata.get("group", heading)
+        if heading != before:
+            lines += ["", f"{heading}:"]
         lines += _lines(field)
     return "\n".join(lines) + "\n"
 

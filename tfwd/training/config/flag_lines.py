@@ -1,9 +1,9 @@
 """Flags as the lines of a file, which replay them, and what differs."""
 
-import dataclasses
 import os
 
 from tfwd.training.config import effects
+from tfwd.training.config import fields
 from tfwd.training.config import rules
 
 # Where a run goes is no part of what it computes: a replay gets its own folder
@@ -38,13 +38,12 @@ def lines(settings):
     # Needs TensorFlow, which reading flags does not wait for.
     from tfwd.training.setup import optimization as optimizer_lib
 
-    values = vars(settings) | {
-        "weight_decay": optimizer_lib.weight_decay(settings)
-    }
-    left_out = {*_NOT_REPLAYED, *effects.without_effect(settings)}
+    values = fields.values(settings)
+    left_out = {*_NOT_REPLAYED, *effects.without_effect(values)}
+    values["weight_decay"] = optimizer_lib.weight_decay(settings)
     return [
         line
-        for field in dataclasses.fields(settings)
+        for field in fields.of(settings)
         if field.name not in left_out
         for line in lines_of(field, values[field.name])
     ]
@@ -65,7 +64,7 @@ def completed(settings, run_lines):
     if settings.weight_decay is not None or value is None:
         return settings
     try:
-        return dataclasses.replace(settings, weight_decay=float(value))
+        return settings.replace(weight_decay=float(value))
     except ValueError:
         # Not written by any version; `differences` says so.
         return settings
@@ -80,18 +79,19 @@ def differences(settings, other_lines):
     """
     # A flag that an earlier version did not have has its default there, and
     # one without effect here is of no account.
-    fields = {field.name: field for field in dataclasses.fields(settings)}
     there = by_name(
         line
-        for name, field in fields.items()
-        for line in lines_of(field, _FORMER_DEFAULTS.get(name, field.default))
+        for field in fields.of(settings)
+        for line in lines_of(
+            field, _FORMER_DEFAULTS.get(field.name, field.default)
+        )
     )
     there |= by_name(other_lines)
     here = by_name(lines(completed(settings, other_lines)))
     ignored = {
         *MAY_DIFFER,
         *_NOT_REPLAYED,
-        *effects.without_effect(settings),
+        *effects.without_effect(fields.values(settings)),
     }
     return different(there, here, ignored)
 

@@ -2,13 +2,13 @@
 
 import dataclasses
 import sys
-import types
 import typing
 
 from absl import flags
 
 from tfwd.training.config import decimals
 from tfwd.training.config import effects
+from tfwd.training.config import fields
 from tfwd.training.config import flag_help
 from tfwd.training.config import flag_lines
 from tfwd.training.config import rules
@@ -42,8 +42,8 @@ class Flags:
         Raises:
             UsageError: A value is not allowed.
         """
-        fields = dataclasses.fields(kind)
-        return kind(**{each.name: self.values[each.name] for each in fields})
+        names = [field.name for field in fields.of(kind)]
+        return kind(**{name: self.values[name] for name in names})
 
 
 def parse(arguments, kind=settings_lib.Settings):
@@ -88,10 +88,10 @@ def read(arguments, *kinds):
     Raises:
         UsageError: An unknown flag, or a value of another type.
     """
-    fields = [each for kind in kinds for each in dataclasses.fields(kind)]
+    known = [field for kind in kinds for field in fields.of(kind)]
     files, direct = _split(arguments)
     # absl lets the last one win, but appends flags that may be repeated.
-    values, given = _parsed([*files, *direct], fields), _parsed(direct, fields)
+    values, given = _parsed([*files, *direct], known), _parsed(direct, known)
     if values.help:
         sys.stdout.write(flag_help.text(*kinds))
         raise SystemExit(0)
@@ -100,7 +100,7 @@ def read(arguments, *kinds):
             field,
             (given if given[field.name].present else values)[field.name].value,
         )
-        for field in fields
+        for field in known
     }
     return Flags(
         found, frozenset(name for name in found if given[name].present)
@@ -116,13 +116,13 @@ def recorded(path):
     Raises:
         ValueError: A line is no flag, or a value is not allowed.
     """
-    fields = dataclasses.fields(settings_lib.Settings)
-    values = _parsed([f"--flagfile={path}"], fields)
+    known = fields.of(settings_lib.Settings)
+    values = _parsed([f"--flagfile={path}"], known)
     return settings_lib.Settings(
         **_effective(
             {
                 field.name: _value(field, values[field.name].value)
-                for field in fields
+                for field in known
             }
         )
     )
@@ -130,10 +130,9 @@ def recorded(path):
 
 def _effective(found, keep=()):
     """Flags by name, with their defaults where they have no effect."""
-    names = effects.without_effect(types.SimpleNamespace(**found))
+    names = effects.without_effect(found)
     defaults = {
-        field.name: field.default
-        for field in dataclasses.fields(settings_lib.Settings)
+        field.name: field.default for field in fields.of(settings_lib.Settings)
     }
     return {
         name: defaults[name] if name in names - set(keep) else value
@@ -159,10 +158,10 @@ def _split(arguments):
     return files, direct
 
 
-def _parsed(arguments, fields):
+def _parsed(arguments, known):
     files = [each for each in arguments if each.startswith("--flagfile=")]
     values = flags.FlagValues()
-    for field in fields:
+    for field in known:
         _define(field, values)
     flags.DEFINE_bool("help", False, "print the flags", flag_values=values)
     try:
@@ -219,7 +218,7 @@ def _value(field, value):
         if not all(map(decimals.is_integer, value)):
             rules.refuse(
                 field.name,
-                "must be whole numbers, e.g. 80,160",
+                "must be integers, e.g. 80,160",
                 ",".join(value),
             )
         return tuple(map(int, value))

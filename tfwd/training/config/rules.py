@@ -1,11 +1,11 @@
 """The rules that settings obey; each error names the flag."""
 
-import dataclasses
 import math
 import types
 import typing
 
 from tfwd.training.config import choices
+from tfwd.training.config import fields
 from tfwd.training.config import usage
 
 # Everything is float32 where it is used: above this is infinity, and what is
@@ -34,10 +34,10 @@ def check_fields(settings):
     Raises:
         ValueError: One line: the flag, the rule and the value.
     """
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if value is not None:
-            check_value(field, value)
+    values = fields.values(settings)
+    for field in fields.of(settings):
+        if values[field.name] is not None:
+            check_value(field, values[field.name])
 
 
 def kind_of(field):
@@ -135,7 +135,7 @@ def _check_together(settings):
     if not epochs or list(epochs) != sorted({e for e in epochs if e > 0}):
         refuse(
             "decay_epochs",
-            "must be increasing whole numbers above 0",
+            "must be increasing integers above 0",
             ",".join(map(str, epochs)),
         )
     if settings.warmup_epochs > settings.epochs:
@@ -144,10 +144,11 @@ def _check_together(settings):
             f"must be at most --epochs={settings.epochs}",
             settings.warmup_epochs,
         )
+    values = fields.values(settings)
     clips = ("clipnorm", "clipvalue", "global_clipnorm")
-    given = [name for name in clips if getattr(settings, name) is not None]
+    given = [name for name in clips if values[name] is not None]
     if len(given) > 1:
-        refuse(given[1], f"excludes --{given[0]}", getattr(settings, given[1]))
+        refuse(given[1], f"excludes --{given[0]}", values[given[1]])
     if (settings.worker_hosts is None) != (settings.task_index is None):
         refuse(
             "task_index",

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfwd.training.distributed import strategy as strategy_lib
 
 
-class Agreement:
+class Consensus:
     """Decisions of all workers; those of the only one where there is one.
 
     Args:

@@ -29,7 +29,7 @@ def create(
     - tpu: the cores of the TPU that `tpu` names, by default the local one.
 
     Args:
-        settings: `Settings`.
+        settings: The `Distribution` settings.
         tpu_resolver: Makes a cluster resolver from the keyword `tpu`.
 
     Returns:

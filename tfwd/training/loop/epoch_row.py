@@ -27,7 +27,7 @@ def weights(job, update):
         job.plan.weight_decay_factor, update
     )
     return {
-        "learning_rate": job.learning_rate(update),
+        "learning_rate": job.learning_rate(job.progress.step),
         "effective_weight_decay": _number(job.optimizer.effective_weight_decay),
         "penalty": epoch_metrics.penalty(
             variables,

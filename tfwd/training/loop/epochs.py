@@ -6,7 +6,7 @@ import time
 
 from tfwd import durable
 from tfwd.optimizers import overshoot
-from tfwd.training.checkpoint import checkpoint
+from tfwd.training.checkpoint import due
 from tfwd.training.distributed import consensus
 from tfwd.training.distributed import strategy as strategy_lib
 from tfwd.training.loop import epoch_metrics
@@ -53,8 +53,8 @@ class Epochs:
         self._stop = stop
         self._watchdog = watchdog
         self._goes_on = goes_on
-        self._agreement = consensus.Agreement(job.strategy)
-        self._every = checkpoint.Every(
+        self._consensus = consensus.Consensus(job.strategy)
+        self._every = due.Every(
             job.settings.checkpoint_every,
             self.progress.step,
             time.monotonic(),
@@ -68,7 +68,7 @@ class Epochs:
             NonFiniteError: Loss, gradients or weights stopped being numbers.
         """
         progress = self.progress
-        first = self._agreement.of_chief(progress.step)
+        first = self._consensus.of_chief(progress.step)
         if first != progress.step:
             raise OSError(
                 "All workers must see the same checkpoints. Received: that of "
@@ -122,7 +122,9 @@ class Epochs:
         self._save()
         # The last good state, should the first epoch not end.
         if self.job.is_chief:
-            self._replace("last.keras", self.job.model.save)
+            durable.replace(
+                self.job.folder.files.last_model, self.job.model.save
+            )
 
     def _watched(self, batches):
         for batch in batches:
@@ -152,7 +154,7 @@ class Epochs:
             bar(progress.step_in_epoch, means)
             self._step_rows.write()
             self.hooks.end_call(progress.step_in_epoch - 1, means)
-            self.stopped, self.has_ended, is_due = self._agreement.any(
+            self.stopped, self.has_ended, is_due = self._consensus.any(
                 self._stop.number is not None,
                 self.hooks.stop,
                 self._every.due(progress.step, time.monotonic()),
@@ -222,15 +224,15 @@ class Epochs:
     def _write_models(self):
         if self.job.is_chief:
             with self._watchdog.paused():
-                self._replace("last.keras", self.job.model.save)
+                durable.replace(
+                    self.job.folder.files.last_model, self.job.model.save
+                )
                 if self.progress.best_epoch == self.progress.epoch:
-                    last = self.job.folder.path / "last.keras"
-                    self._replace(
-                        "best.keras", lambda path: shutil.copyfile(last, path)
+                    files = self.job.folder.files
+                    durable.replace(
+                        files.best_model,
+                        lambda path: shutil.copyfile(files.last_model, path),
                     )
-
-    def _replace(self, name, write):
-        durable.replace(self.job.folder.path / name, write)
 
     def _elapsed(self):
         return time.perf_counter() - self._began

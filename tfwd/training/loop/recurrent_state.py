@@ -1,4 +1,4 @@
-"""The recurrent state that a language model carries from segment to segment.
+"""The recurrent state of a language model, kept from segment to segment.
 
 Stream b of the text stays row b of every batch, so that the state at the end of
 a segment is where the next one starts (truncated backpropagation through time).
@@ -8,7 +8,7 @@ Each replica keeps that of its own streams.
 import tensorflow as tf
 
 
-class Carried:
+class RecurrentState:
     """The states of a model that takes [tokens, *states], on every replica.
 
     Args:

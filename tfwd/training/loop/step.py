@@ -37,7 +37,8 @@ class Step:
             does what the input pipeline left to the device.
         curvature: `curvature.Work` or `NoWork`.
         loss_scale: A `DynamicLossScale`, or `None`.
-        carried: A `carried.Carried`, or `None` for a model without states.
+        carried: A `recurrent_state.RecurrentState`, or `None` for a model
+            without states.
         accumulated: An `accumulation.Accumulated` where several steps make
             one update, or `None`.
         smoothing: Of the labels in training; what is reported is without.

@@ -30,7 +30,7 @@ class StepRows:
         row = {
             "step": progress.step,
             "epoch": progress.epoch + 1,
-            "learning_rate": job.learning_rate(job.update_of(progress.step)),
+            "learning_rate": job.learning_rate(progress.step),
             **epoch_metrics.of_predictions(
                 "train",
                 progress.logged_loss / progress.logged_examples,

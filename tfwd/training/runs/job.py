@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfwd.callbacks import mechanism_logger
 from tfwd.training.checkpoint import checkpoint
+from tfwd.training.checkpoint import due
 from tfwd.training.checkpoint import progress as progress_lib
 from tfwd.training.config import choices
 from tfwd.training.config import effects
@@ -73,9 +74,14 @@ class Job:
         windows = inputs.windows(self.settings, self.source)
         return windows.at(step - 1).update + 1
 
-    def learning_rate(self, update):
-        """Returns that of an update, by the plan or as a callback set it."""
-        planned = optimizer_lib.value_at(self.plan.learning_rate, update)
+    def learning_rate(self, step):
+        """Returns η of the update that training step `step` is part of.
+
+        By the plan, or as a callback has set it.
+        """
+        planned = optimizer_lib.value_at(
+            self.plan.learning_rate, self.update_of(step)
+        )
         if callable(self.plan.learning_rate):
             return planned
         now = float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
@@ -133,7 +139,7 @@ def prepare(settings, previous=None, source=None, splits=None, callbacks=()):
     optimizer_lib.check(settings)
     measurement.check(settings.diagnostics, choices.task(settings.model))
     # Made here only to be checked.
-    checkpoint.Every(settings.checkpoint_every)
+    due.Every(settings.checkpoint_every)
     if settings.tensorboard:
         _check_tensorboard()
     is_chief = _is_chief(settings)
@@ -202,10 +208,10 @@ def _in_folder(folder, settings, previous, source, splits, callbacks, is_chief):
     if is_chief:
         folder = output.create(folder, settings)
     if diagnostics is not None:
-        features_lib.put(diagnostics, settings, folder.path)
+        features_lib.put(diagnostics, settings, folder.files)
         features.append(diagnostics)
-    checkpoints = checkpoints_of(
-        settings, folder.path / "checkpoints", built, loop, is_chief
+    checkpoints = resumption.checkpoints_of(
+        settings, folder.files.checkpoints, built, loop, is_chief
     )
     if stored is not None:
         resumption.restore(stored, checkpoints, loop)
@@ -235,25 +241,6 @@ def _in_folder(folder, settings, previous, source, splits, callbacks, is_chief):
     )
 
 
-def checkpoints_of(settings, folder, built, loop, is_chief=True):
-    """Returns the `Checkpoints` of a built model in a folder."""
-    scale = loop.replica_step.loss_scale
-    accumulated = loop.replica_step.accumulated
-    return checkpoint.Checkpoints(
-        folder,
-        settings.keep_checkpoints,
-        {
-            "model": built.model.variables,
-            "optimizer": built.optimizer.variables,
-            "loss_scale": scale.variables if scale else [],
-            # Not there for the other runs, as in earlier versions.
-            **({"accumulated": accumulated.variables} if accumulated else {}),
-        },
-        is_chief,
-        {"model": settings.model, "optimizer": settings.optimizer},
-    )
-
-
 def _is_chief(settings):
     if settings.strategy != "multi_worker":
         return True
@@ -273,7 +260,7 @@ def _completed(settings, folder):
     """The settings, with what flags.txt has of a run that is gone on with."""
     if not folder.is_begun:
         return settings
-    text = (folder.path / output.FLAGS).read_text(encoding="utf-8")
+    text = folder.files.flags.read_text(encoding="utf-8")
     return flag_lines.completed(settings, text.splitlines())
 
 

@@ -5,35 +5,13 @@ import datetime
 import itertools
 import os
 import pathlib
-import zipfile
 
 from tfwd import durable
 from tfwd.training.config import flag_lines
 from tfwd.training.config import paths
 from tfwd.training.config import rules
 from tfwd.training.runs import lock as lock_lib
-
-FLAGS = "flags.txt"
-# What a run writes; a folder that holds any of it is not written to.
-NAMES = (
-    FLAGS,
-    "run.json",
-    "metrics.csv",
-    "steps.csv",
-    "curves.png",
-    "diagnostics.csv",
-    "mechanisms.png",
-    "last.keras",
-    "best.keras",
-    "final.keras",
-    "tensorboard",
-    "checkpoints",
-)
-
-
-_MODELS = ("last.keras", "best.keras", "final.keras")
-# The parts of a .keras file, without which it is none.
-_PARTS = {"metadata.json", "config.json", "model.weights.h5"}
+from tfwd.training.runs import run_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,27 +34,26 @@ class Folder:
     is_extended: bool = False
     lock: lock_lib.Lock | None = dataclasses.field(default=None, compare=False)
 
+    @property
+    def files(self):
+        """The `run_files.Files` of the run."""
+        return run_files.Files(self.path)
+
     def results(self):
         """The names of the files that tell of training, if there are any.
 
         Raises:
             ValueError: metrics.csv cannot be read.
         """
-        found = [name for name in _MODELS if (self.path / name).exists()]
         try:
-            with (self.path / "metrics.csv").open("rb") as file:
-                # The first line has the names of the columns.
-                if len(file.read().splitlines()) > 1:
-                    found.insert(0, "metrics.csv")
-        except FileNotFoundError:
-            pass
+            return self.files.results()
         except OSError as error:
             rules.refuse(
                 "output_dir",
-                f"must have a readable metrics.csv ({error.strerror})",
+                f"must have a readable {self.files.metrics.name} "
+                f"({error.strerror})",
                 self.path,
             )
-        return found
 
     def release(self):
         """Lets other processes have the folder; may be called again."""
@@ -116,10 +93,11 @@ def of_this_run(path, settings):
     Raises:
         ValueError: Its final.keras cannot be read now.
     """
-    if not (path / FLAGS).exists():
+    if not run_files.Files(path).flags.exists():
         return Folder(path)
     is_extended = bool(flag_lines.differences(settings, _flags(path)))
-    return Folder(path, True, not is_extended and _is_whole(path), is_extended)
+    is_complete = not is_extended and _is_complete(path)
+    return Folder(path, True, is_complete, is_extended)
 
 
 def create(folder, settings):
@@ -163,7 +141,7 @@ def create(folder, settings):
 def _chosen(path, settings):
     if path.exists() and not path.is_dir():
         rules.refuse("output_dir", "must be a folder", path)
-    if (path / FLAGS).is_file():
+    if run_files.Files(path).flags.is_file():
         _check_same(settings, path)
         folder = of_this_run(path, settings)
         if folder.is_complete:
@@ -182,9 +160,9 @@ def _extended(folder, settings):
 
     In this order: a run without its final model goes on, whatever its flags.
     """
-    final = folder.path / "final.keras"
-    if final.exists():
-        os.replace(final, folder.path / "last.keras")
+    files = folder.files
+    if files.final_model.exists():
+        os.replace(files.final_model, files.last_model)
         durable.sync_folder(folder.path)
     _write_flags(folder.path, settings)
     return dataclasses.replace(folder, is_extended=False)
@@ -192,7 +170,7 @@ def _extended(folder, settings):
 
 def _write_flags(path, settings):
     text = "\n".join(flag_lines.lines(settings)) + "\n"
-    durable.write_text(path / FLAGS, text)
+    durable.write_text(run_files.Files(path).flags, text)
 
 
 def _claimed(path):
@@ -231,28 +209,24 @@ def locked(path, noun="run"):
 
 
 def _check_no_other(path):
-    found = [name for name in NAMES if (path / name).exists()]
+    found = run_files.Files(path).existing()
     if found:
-        rules.refuse("output_dir", f"must hold no other run's {found[0]}", path)
+        rules.refuse(
+            "output_dir", f"must hold no other run's {found[0].name}", path
+        )
 
 
-def _is_whole(path):
+def _is_complete(path):
     """Whether there is a final.keras of which every byte can be read."""
+    files = run_files.Files(path)
     try:
-        with zipfile.ZipFile(path / "final.keras") as archive:
-            names = set(archive.namelist())
-            return names >= _PARTS and archive.testzip() is None
-    except FileNotFoundError:
-        return False
+        return files.has_final_model()
     except OSError as error:
         rules.refuse(
             "output_dir",
-            f"must have a readable final.keras ({error.strerror})",
+            f"must have a readable {files.final_model.name} ({error.strerror})",
             path,
         )
-    # Damage shows as BadZipFile, zlib.error and others.
-    except Exception:
-        return False
 
 
 def _fresh(settings, now):
@@ -270,11 +244,12 @@ def _fresh(settings, now):
 
 def _flags(path):
     """The lines of a run's flags.txt."""
+    flags = run_files.Files(path).flags
     try:
-        return (path / FLAGS).read_text(encoding="utf-8").splitlines()
+        return flags.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         rules.refuse(
-            "output_dir", f"must hold a readable {FLAGS} ({error})", path
+            "output_dir", f"must hold a readable {flags.name} ({error})", path
         )
 
 

@@ -6,8 +6,6 @@ import math
 import keras
 import tensorflow as tf
 
-from tfwd.training.setup import optimization as optimizer_lib
-
 
 def text(job, input_speed):
     """Describes a job that is about to train.
@@ -88,11 +86,8 @@ def _devices(job):
 
 
 def _optimizer(job):
-    rate = optimizer_lib.value_at(job.plan.learning_rate, 1)
-    last = optimizer_lib.value_at(
-        job.plan.learning_rate,
-        job.update_of(job.settings.epochs * job.steps_per_epoch),
-    )
+    rate = job.learning_rate(1)
+    last = job.learning_rate(job.settings.epochs * job.steps_per_epoch)
     change = f" at first, {last:.3g} at last" if last != rate else ""
     return f"{job.settings.optimizer}, learning rate {rate:.3g}{change}"
 
@@ -112,8 +107,9 @@ def _decay(optimizer):
 
 
 def _steps(job):
+    epochs = job.settings.epochs
     text = (
-        f"{job.steps_per_epoch:,} in each of {job.settings.epochs:,} epochs, "
+        f"{job.steps_per_epoch:,} in each of {epochs:,} epochs, "
         f"of {job.settings.batch_size:,} {_unit(job)}"
     )
     if job.settings.accumulation_steps is not None:

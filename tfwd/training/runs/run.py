@@ -13,12 +13,11 @@ from tfwd.training.loop import epochs as epochs_lib
 from tfwd.training.loop import loop as loop_lib
 from tfwd.training.runs import job as job_lib
 from tfwd.training.runs import logs
-from tfwd.training.runs import output
 from tfwd.training.runs import overview
+from tfwd.training.runs import run_files
 from tfwd.training.runs import signals
 from tfwd.training.runs import writers as writers_lib
 from tfwd.training.setup import inputs
-from tfwd.training.setup import optimization as optimizer_lib
 
 _MOST_RESTORES = 3
 
@@ -114,7 +113,7 @@ def _describe(job):
     if job.initial is not None:
         print(job.initial)
     durable.write_text(
-        job.folder.path / "run.json",
+        job.folder.files.description,
         logs.as_json(
             logs.description(
                 tfwd.__version__,
@@ -145,20 +144,19 @@ def _finish(job, hooks, watchdog):
                 job.model.trainable_variables
             )
     hooks.end()
-    path = job.folder.path
+    files = job.folder.files
     if job.is_chief:
         with watchdog.paused():
-            durable.replace(path / "final.keras", job.model.save)
-            (path / "last.keras").unlink(missing_ok=True)
+            durable.replace(files.final_model, job.model.save)
+            files.last_model.unlink(missing_ok=True)
     # A collective: all workers evaluate.
     rows = _measured(job.loop, job.evaluation, job.task, watchdog.beat)
     if job.is_chief:
         norm = epoch_metrics.weight_norm(job.model.trainable_variables)
         print(overview.of_table(job))
         print(logs.table(rows, norm))
-        for name in output.NAMES:
-            if (path / name).exists():
-                print(path / name)
+        for each in files.existing():
+            print(each)
 
 
 def _measured(loop, evaluation, task, on_call=lambda: None):
@@ -187,15 +185,16 @@ def _draw(job):
 
 
 def _draw_curves(path, title):
-    if not (path / "metrics.csv").exists():
+    files = run_files.Files(path)
+    if not files.metrics.exists():
         return
-    rows = logs.read(path / "metrics.csv")
+    rows = logs.read(files.metrics)
     if rows:
         # Slow to import, and of no use before.
         from tfwd.training.runs import curves
 
         durable.replace(
-            path / "curves.png",
+            files.curves,
             lambda partial: curves.draw(rows, title, partial),
         )
 
@@ -204,7 +203,7 @@ def _with_last_state(job, error):
     """The same error, with the place of the last good state."""
     return loop_lib.NonFiniteError(
         f"{error}; the state before this epoch is in "
-        f"{job.folder.path / 'last.keras'}. A lower --learning_rate may help. "
+        f"{job.folder.files.last_model}. A lower --learning_rate may help. "
         "Received: "
-        f"--learning_rate={optimizer_lib.value_at(job.plan.learning_rate, 1)}"
+        f"--learning_rate={job.learning_rate(1)}"
     )

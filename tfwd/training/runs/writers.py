@@ -44,7 +44,7 @@ def opened(job):
 def _of_epochs(job):
     progress = job.progress
     file = logs.MetricsFile(
-        job.folder.path / "metrics.csv",
+        job.folder.files.metrics,
         columns.of_epochs(job.task, job.counts_top_5),
         progress.rows,
         progress.step,
@@ -60,7 +60,7 @@ def _of_steps(job):
     if not job.settings.log_every:
         return
     file = logs.MetricsFile(
-        job.folder.path / "steps.csv",
+        job.folder.files.steps,
         columns.of_steps(job.task),
         progress.step_rows,
         progress.step,
@@ -72,7 +72,7 @@ def _of_steps(job):
 
 def _of_board(job, name, first_step):
     if job.settings.tensorboard:
-        folder = job.folder.path / "tensorboard" / name
+        folder = job.folder.files.tensorboard / name
         yield contextlib.closing(logs.TensorBoard(folder, first_step))
 
 

@@ -13,7 +13,7 @@ from tfwd.training.loop import accumulation
 from tfwd.training.loop import kfac_work
 from tfwd.training.loop import loop as loop_lib
 from tfwd.training.loop import loss_scale as loss_scale_lib
-from tfwd.training.loop import recurrent_state as carried_lib
+from tfwd.training.loop import recurrent_state
 from tfwd.training.loop import step as step_lib
 from tfwd.training.loop import top_5
 from tfwd.training.setup import inputs
@@ -54,14 +54,16 @@ def build(settings, strategy, source, plan):
         workers = strategy_lib.num_workers(strategy)
         limits.check_batches(settings, model, workers)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        excluded = ()
-        if settings.decay_scope_from_epoch == 0:
-            excluded = decay_scope.patterns(model, settings.decay_scope)
-        optimizer = plan.create(excluded)
+        factors, scope = None, settings.decay_scope
+        if scope != "all" and settings.decay_scope_from_epoch == 0:
+            factors = decay_scope.factors(model, scope)
+        optimizer = plan.create()
         registration = None
         if isinstance(optimizer, kfac.KFAC):
             registration = optimizer.attach(model, loss=loss)
         optimizer.build(model.trainable_variables)
+        if factors is not None:
+            optimizer.restrict_weight_decay(factors)
         # Not used by the loop: callbacks find the optimizer, the saved model
         # holds its state and can be evaluated by whoever loads it.
         has_logits_alone = len(model.outputs) == 1
@@ -100,7 +102,9 @@ def make_loop(settings, strategy, source, model, optimizer=None):
         with strategy.scope():
             scale = loss_scale_lib.DynamicLossScale()
     if len(model.outputs) > 1:
-        carried = carried_lib.Carried(strategy, model, settings.batch_size)
+        carried = recurrent_state.RecurrentState(
+            strategy, model, settings.batch_size
+        )
     if optimizer is not None and settings.accumulation_steps is not None:
         windows = inputs.windows(settings, source)
         with strategy.scope():

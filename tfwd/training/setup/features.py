@@ -25,7 +25,7 @@ def of(settings, model, progress):
             for one of the layers and epochs.
     """
     features = []
-    # From the start on the optimizer has the scope from its patterns.
+    # From the start on the optimizer is built with the scope.
     if settings.decay_scope_from_epoch:
         switch = decay_scope_switch.DecayScopeSwitch(
             settings.decay_scope,
@@ -77,11 +77,11 @@ def diagnostics(settings, strategy, source, model, progress):
     return _checked(logger, settings, model)
 
 
-def put(logger, settings, folder):
-    """Lets the logger of a run write to its folder, a `pathlib.Path`."""
-    logger.path = folder
+def put(logger, settings, files):
+    """Lets the logger of a run write to its `run_files.Files`."""
+    logger.path = files.folder
     if settings.tensorboard:
-        logger.tensorboard = folder / "tensorboard" / "diagnostics"
+        logger.tensorboard = files.tensorboard / "diagnostics"
 
 
 def _norm_transfer(settings, model):

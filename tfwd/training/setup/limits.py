@@ -10,7 +10,9 @@ import math
 import os
 
 from tfwd import arguments
+from tfwd.training.config import data_settings
 from tfwd.training.config import effects
+from tfwd.training.config import fields
 from tfwd.training.config import rules
 from tfwd.training.loop import activations
 
@@ -40,7 +42,7 @@ def check_data(settings, source):
         ValueError: A segment is longer than the streams of a text, or a batch
             for evaluation larger than every split.
     """
-    default = type(settings)
+    default = data_settings.Data()
     if settings.dataset == "ptb":
         length = math.ceil(source.size("train") / settings.batch_size)
         if settings.bptt > max(length, default.bptt):
@@ -74,12 +76,13 @@ def check_lengths(settings, steps_per_epoch):
             parts,
         )
     updates_per_epoch = math.ceil(steps_per_epoch / (parts or 1))
+    values = fields.values(settings)
     for name in ("epochs", "decay_epochs", "restart_epochs"):
-        value = getattr(settings, name)
+        value = values[name]
         last = value[-1] if isinstance(value, tuple) else value
         if (
             last * updates_per_epoch > arguments.LARGEST_STEP
-            and name not in effects.without_effect(settings)
+            and name not in effects.without_effect(values)
         ):
             rules.refuse(
                 name,
@@ -129,7 +132,7 @@ def check_model(settings, input_shape, num_classes):
             f"must leave a model that fits into memory, {_gib(memory())} "
             f"here; that of about {count:.2g} parameters needs "
             f"{_gib(needed)} at the least",
-            getattr(settings, name),
+            fields.values(settings)[name],
         )
 
 
@@ -149,9 +152,10 @@ def check_batches(settings, model, workers=1):
         math.prod(size or 1 for size in tensor.shape[1:])
         for _, tensor in activations.named(model)
     ) * (settings.bptt if is_text else 1)
+    values = fields.values(settings)
     names = ["batch_size"] if settings.mode == "train" or is_text else []
     for name in [*names, *([] if is_text else ["eval_batch_size"])]:
-        value = getattr(settings, name)
+        value = values[name]
         needed = value / workers * elements * _FLOAT_BYTES
         if needed > memory():
             rules.refuse(

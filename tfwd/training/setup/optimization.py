@@ -9,11 +9,12 @@ import keras
 from tfwd import kfac
 from tfwd import optimizers
 from tfwd import scaling
-from tfwd import schedules
 from tfwd.optimizers import adai
 from tfwd.optimizers import sgd
+from tfwd.training.config import fields
 from tfwd.training.config import rules
 from tfwd.training.setup import limits
+from tfwd.training.setup import rates
 
 OPTIMIZERS = {**optimizers.OPTIMIZERS, "kfac": kfac.KFAC}
 
@@ -51,22 +52,14 @@ class Plan:
     weight_decay_factor: float | keras.optimizers.schedules.LearningRateSchedule
     arguments: dict
 
-    def create(self, excluded=()):
-        """Makes the optimizer, in the strategy's scope if there is one.
-
-        Args:
-            excluded: Patterns of variables that do not decay either.
-        """
-        arguments = dict(self.arguments)
-        if excluded:
-            given = arguments["exclude_from_weight_decay"]
-            arguments["exclude_from_weight_decay"] = (*given, *excluded)
+    def create(self):
+        """Makes the optimizer, in the strategy's scope if there is one."""
         factor = self.weight_decay_factor
         return self.cls(
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             weight_decay_schedule=None if factor == 1.0 else factor,
-            **arguments,
+            **self.arguments,
         )
 
 
@@ -76,20 +69,22 @@ def check(settings):
     Raises:
         ValueError: A flag that this optimizer does not take; names both.
     """
-    cls = OPTIMIZERS[settings.optimizer]
+    chosen = settings.optimizer
+    cls = OPTIMIZERS[chosen]
+    values = fields.values(settings)
     for name in _HYPERPARAMETERS:
-        value = getattr(settings, name)
+        value = values[name]
         if value is not None and name not in cls.hyperparameters:
             rules.refuse(
                 name,
-                f"is no argument of --optimizer={settings.optimizer}, which "
+                f"is no argument of --optimizer={chosen}, which "
                 f"takes {', '.join(cls.hyperparameters)}",
                 value,
             )
-    if settings.cold_start is not None and settings.optimizer != "kfac":
+    if settings.cold_start is not None and chosen != "kfac":
         rules.refuse(
             "cold_start",
-            f"needs --optimizer=kfac, not --optimizer={settings.optimizer}",
+            f"needs --optimizer=kfac, not --optimizer={chosen}",
             settings.cold_start,
         )
     if (
@@ -107,7 +102,7 @@ def check(settings):
         rules.refuse(
             "weight_decay_mode",
             f"must be one of {', '.join(cls.weight_decay_modes)} for "
-            f"--optimizer={settings.optimizer}",
+            f"--optimizer={chosen}",
             mode,
         )
 
@@ -179,15 +174,16 @@ def plan(settings, steps_per_epoch, learning_rate_factor=1.0):
     rate = settings.learning_rate
     if rate is None:
         rate = _default_learning_rate(cls)
-    rate, decay = _scaled(settings, rate)
+    rate, decay = rates.scaled(settings, rate, weight_decay(settings))
     limits.check_lengths(settings, steps_per_epoch)
     updates_per_epoch = math.ceil(
         steps_per_epoch / (settings.accumulation_steps or 1)
     )
+    values = fields.values(settings)
     arguments = {
-        name: getattr(settings, name)
+        name: values[name]
         for name in (*cls.hyperparameters, *_KERAS_ARGUMENTS)
-        if getattr(settings, name) is not None
+        if values[name] is not None
     }
     if (
         "initial_learning_rate" in cls.hyperparameters
@@ -195,25 +191,28 @@ def plan(settings, steps_per_epoch, learning_rate_factor=1.0):
     ):
         # The rate that schedule and warm-up multiply.
         arguments["initial_learning_rate"] = rate
+    excluded = settings.exclude_from_weight_decay
     if settings.weight_decay_mode is not None:
         arguments["weight_decay_mode"] = settings.weight_decay_mode
     rate *= learning_rate_factor
     return Plan(
         cls,
-        learning_rate=_warmed_up(
+        learning_rate=rates.warmed_up(
             settings,
-            _schedule(settings, settings.schedule, rate, updates_per_epoch),
+            rates.schedule(
+                settings, settings.schedule, rate, updates_per_epoch
+            ),
             updates_per_epoch,
         ),
         weight_decay=decay,
-        weight_decay_factor=_schedule(
+        weight_decay_factor=rates.schedule(
             settings, settings.weight_decay_schedule, 1.0, updates_per_epoch
         ),
         arguments={
             **arguments,
             # Numbered by Keras otherwise, and part of the variables' paths.
             "name": settings.optimizer,
-            "exclude_from_weight_decay": settings.exclude_from_weight_decay,
+            "exclude_from_weight_decay": excluded,
             "weight_decay_multipliers": settings.multipliers() or None,
         },
     )
@@ -240,65 +239,3 @@ def _default_learning_rate(cls):
         if parameter and parameter.default is not inspect.Parameter.empty:
             return float(parameter.default)
     raise TypeError(f"{cls.__name__} has no default learning rate")
-
-
-def _scaled(settings, rate):
-    decay = weight_decay(settings)
-    # Examples per update.
-    size = settings.batch_size * (settings.accumulation_steps or 1)
-    sizes = size, settings.base_batch_size
-    if settings.scaling_rule == "lr":
-        rate = scaling.linear_scaling(rate, *sizes)
-    elif settings.scaling_rule == "sqrt_lr":
-        rate = scaling.square_root_scaling(rate, *sizes)
-    elif settings.scaling_rule == "weight_decay":
-        decay = scaling.weight_decay_scaling(decay, *sizes)
-    for name, value in (("learning_rate", rate), ("weight_decay", decay)):
-        if not rules.fits_float32(value):
-            rules.refuse(
-                "scaling_rule",
-                f"must leave a {name} that is a float32, not {value:g}",
-                settings.scaling_rule,
-            )
-    return rate, decay
-
-
-def _schedule(settings, name, value, steps_per_epoch):
-    if name == "step":
-        return schedules.step_decay(
-            value,
-            steps_per_epoch,
-            settings.decay_epochs,
-            factor=settings.decay_factor,
-        )
-    if name == "cosine":
-        return keras.optimizers.schedules.CosineDecay(
-            value,
-            settings.epochs * steps_per_epoch,
-            alpha=settings.final_fraction,
-        )
-    if name == "cosine_restarts":
-        period = round(settings.restart_epochs * steps_per_epoch)
-        if period < 1:
-            rules.refuse(
-                "restart_epochs",
-                f"must be at least one step of {steps_per_epoch} in an epoch",
-                settings.restart_epochs,
-            )
-        return keras.optimizers.schedules.CosineDecayRestarts(
-            value,
-            period,
-            t_mul=settings.restart_multiplier,
-        )
-    return value
-
-
-def _warmed_up(settings, schedule, steps_per_epoch):
-    steps = round(settings.warmup_epochs * steps_per_epoch)
-    if settings.warmup_epochs and not steps:
-        rules.refuse(
-            "warmup_epochs",
-            f"must be 0 or one step of {steps_per_epoch} in an epoch",
-            settings.warmup_epochs,
-        )
-    return schedules.Warmup(schedule, steps) if steps else schedule

@@ -11,8 +11,8 @@ from tfwd.training.config import paths
 from tfwd.training.config import rules
 from tfwd.training.config import settings as settings_lib
 from tfwd.training.distributed import strategy as strategy_lib
-from tfwd.training.runs import job as job_lib
-from tfwd.training.runs import output
+from tfwd.training.runs import resumption
+from tfwd.training.runs import run_files
 from tfwd.training.setup import build
 from tfwd.training.setup import inputs
 from tfwd.training.setup import optimization as optimizer_lib
@@ -94,14 +94,16 @@ def of_run(folder, data_dir=None):
             data set is not there.
     """
     path = paths.expanded("checkpoint", folder, "a run's folder")
-    if path.name == "checkpoints":
+    if path == run_files.Files(path.parent).checkpoints:
         path = path.parent
-    flags = path / output.FLAGS
-    if not flags.is_file():
+    files = run_files.Files(path)
+    if not files.flags.is_file():
         rules.refuse(
-            "checkpoint", f"must be a run's folder, with {output.FLAGS}", path
+            "checkpoint",
+            f"must be a run's folder, with {files.flags.name}",
+            path,
         )
-    recorded = flagfile.recorded(flags)
+    recorded = flagfile.recorded(files.flags)
     settings = dataclasses.replace(
         recorded,
         strategy="default",
@@ -110,7 +112,7 @@ def of_run(folder, data_dir=None):
         data_dir=data_dir or recorded.data_dir,
     )
     try:
-        stored = stored_lib.read_newest(path / "checkpoints")
+        stored = stored_lib.read_newest(files.checkpoints)
     except (OSError, stored_lib.UnreadableError) as error:
         rules.refuse(
             "checkpoint", f"must have one that can be read ({error})", path
@@ -129,7 +131,7 @@ def of_run(folder, data_dir=None):
     loop = build.make_loop(
         settings, strategy, source, built.model, built.optimizer
     )
-    job_lib.checkpoints_of(settings, path / "checkpoints", built, loop).restore(
+    resumption.checkpoints_of(settings, files.checkpoints, built, loop).restore(
         stored
     )
     return Trained(

@@ -1,6 +1,7 @@
 """What a search tells TensorBoard's HParams plugin, with --tensorboard."""
 
 from tfwd.training.runs import logs
+from tfwd.training.runs import run_files
 from tfwd.tuning.output import hparams
 from tfwd.tuning.values import dimension
 
@@ -38,7 +39,8 @@ def ended(plan, folder, trial_id, values, outcomes):
         outcomes: {seed: `Outcome`}.
     """
     for seed, outcome in outcomes.items():
-        path = folder / f"trial_{trial_id}" / f"seed_{seed}" / "metrics.csv"
+        run = folder / f"trial_{trial_id}" / f"seed_{seed}"
+        path = run_files.Files(run).metrics
         hparams.write_run(
             folder / FOLDER,
             trial_id,

@@ -3,6 +3,7 @@
 import math
 
 from tfwd.training.runs import logs
+from tfwd.training.runs import run_files
 
 
 class Histories:
@@ -22,7 +23,7 @@ class Histories:
 
     def of(self, run_folder):
         """Returns costs after epochs 1, 2, …: lower is better."""
-        path = run_folder / "metrics.csv"
+        path = run_files.Files(run_folder).metrics
         try:
             size = path.stat().st_size
         except FileNotFoundError:
@@ -45,8 +46,8 @@ class Histories:
     def others(self, run_folder):
         """Returns {(trial, seed): history} of all runs but one."""
         found = {}
-        for path in self._folder.glob("trial_*/seed_*/metrics.csv"):
-            other = path.parent
-            if other != run_folder:
+        for other in self._folder.glob("trial_*/seed_*"):
+            is_begun = run_files.Files(other).metrics.exists()
+            if is_begun and other != run_folder:
                 found[other.parent.name, other.name] = self.of(other)
         return found

@@ -1,5 +1,6 @@
 """The data sets of a search, which its runs share."""
 
+from tfwd.training.config import fields
 from tfwd.training.setup import inputs
 from tfwd.training.setup import limits
 
@@ -9,7 +10,8 @@ _FLAGS = ("dataset", "data_dir", "num_validation", "train_fraction", "bptt")
 
 def flags_of(settings):
     """Returns the values that decide the data set of `Settings`, a tuple."""
-    return tuple(getattr(settings, name) for name in _FLAGS)
+    values = fields.values(settings)
+    return tuple(values[name] for name in _FLAGS)
 
 
 class Sources:

@@ -14,6 +14,7 @@ from tfwd.training.runs import job as job_lib
 from tfwd.training.runs import lock
 from tfwd.training.runs import logs
 from tfwd.training.runs import run as run_lib
+from tfwd.training.runs import run_files
 from tfwd.training.runs import signals
 from tfwd.training.setup import inputs
 from tfwd.tuning import objective as objective_lib
@@ -107,8 +108,9 @@ def outcome_of(folder, ended, objective, select_on):
     """
     status, reason = ended
     rows, value, best_epoch = [], None, None
-    if (folder / "metrics.csv").exists():
-        rows = logs.read(folder / "metrics.csv")
+    metrics = run_files.Files(folder).metrics
+    if metrics.exists():
+        rows = logs.read(metrics)
     if status == outcome.COMPLETED:
         value, _ = objective_lib.value(rows, objective, select_on)
     elif status == outcome.PRUNED and rows:

@@ -3,8 +3,6 @@
 A flag is idle that changes nothing, for lack of a choice that it needs.
 """
 
-import types
-
 from tfwd.training.config import effects
 from tfwd.training.config import rules
 from tfwd.training.config import settings as settings_lib
@@ -22,7 +20,7 @@ def settings(values):
     Raises:
         UsageError: The run cannot be made.
     """
-    idle = effects.without_effect(types.SimpleNamespace(**values))
+    idle = effects.without_effect(values)
     idle |= optimization.not_taken(values["optimizer"])
     defaults = {name: searchable.FIELDS[name].default for name in idle}
     made = settings_lib.Settings(**values | defaults)

@@ -1,14 +1,12 @@
 """Which flags of the training may be searched, and which may be linked."""
 
-import dataclasses
 import typing
 
+from tfwd.training.config import fields
 from tfwd.training.config import rules
 from tfwd.training.config import settings as settings_lib
 
-FIELDS = {
-    field.name: field for field in dataclasses.fields(settings_lib.Settings)
-}
+FIELDS = {field.name: field for field in fields.of(settings_lib.Settings)}
 # Of the place of a run, of how it is carried out, and of what its result is
 # measured on: they make no run better than another.
 _FIXED = (

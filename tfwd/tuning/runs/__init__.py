@@ -1,0 +1,1 @@
+"""The runs of a search: those of the training binary."""
