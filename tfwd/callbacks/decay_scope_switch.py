@@ -5,7 +5,7 @@ import contextlib
 import keras
 
 from tfwd import arguments
-from tfwd.callbacks import chief
+from tfwd.callbacks import chief_process
 from tfwd.diagnostics.scale_invariance import decay_scope
 from tfwd.optimizers import wrappers
 
@@ -98,7 +98,7 @@ class DecayScopeSwitch(keras.callbacks.Callback):
         model = self.model
         if restrict(model, self.scope):
             model.make_train_function(force=True)
-            if self.verbose and chief.is_chief(model):
+            if self.verbose and chief_process.is_chief(model):
                 print(_line(model, self.scope))
 
 

@@ -9,7 +9,7 @@ from keras import ops
 from tfwd import arguments
 from tfwd import durable
 from tfwd import extras
-from tfwd.callbacks import chief
+from tfwd.callbacks import chief_process
 from tfwd.diagnostics import kronecker_factors
 from tfwd.diagnostics import mechanisms
 from tfwd.diagnostics import streaming
@@ -150,7 +150,7 @@ class MechanismLogger(keras.callbacks.Callback):
             return
         self._has_begun = True
         is_resumed = self._progress is not None and self._progress.step > 0
-        if chief.is_chief(self.model):
+        if chief_process.is_chief(self.model):
             self._open(epoch if epoch or is_resumed else None)
         has_row = is_resumed or any(row["epoch"] == epoch for row in self.rows)
         if self._file is not None and self.tensorboard is not None:

@@ -5,7 +5,7 @@ import warnings
 import keras
 
 from tfwd import arguments
-from tfwd.callbacks import chief
+from tfwd.callbacks import chief_process
 from tfwd.optimizers import overshoot
 from tfwd.optimizers import wrappers
 
@@ -44,7 +44,7 @@ class OvershootWarning(keras.callbacks.Callback):
             text = overshoot.message(optimizer)
             if text is not None and id(optimizer) not in self._reported:
                 self._reported.add(id(optimizer))
-                if chief.is_chief(self.model):
+                if chief_process.is_chief(self.model):
                     self._tell(text)
 
 

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfwd import arguments
-from tfwd.callbacks import chief
+from tfwd.callbacks import chief_process
 from tfwd.optimizers import wrappers
 
 
@@ -69,7 +69,7 @@ class SkippedSteps(keras.callbacks.Callback):
             self._keep()
         if self.stop_after is not None and self._in_a_row >= self.stop_after:
             self.model.stop_training = True
-            if chief.is_chief(self.model):
+            if chief_process.is_chief(self.model):
                 warnings.warn(
                     f"Training stops: the last {self._in_a_row} steps were "
                     f"skipped ({self._optimizers[0].reason_to_skip}).",

@@ -6,7 +6,7 @@ import warnings
 import keras
 
 from tfwd import arguments
-from tfwd.callbacks import chief
+from tfwd.callbacks import chief_process
 from tfwd.diagnostics import norm_transfer
 
 
@@ -89,7 +89,7 @@ class WeightNormTransfer(keras.callbacks.Callback):
         rescaled = self._transfer.apply(epoch)
         if rescaled.not_absorbed and not self._has_warned:
             self._has_warned = True
-            if chief.is_chief(self.model):
+            if chief_process.is_chief(self.model):
                 warnings.warn(
                     "Predictions changed when weights were rescaled after "
                     f"epoch {epoch}: the moving variances of "
