@@ -98,9 +98,9 @@ def test_flags_of_gpu_lose_against_any_flagfile(tmp_path):
         [f"--flagfile=/dev/fd/{reader}", f"--flagfile={mine}"]
     )
     os.close(reader)
-    assert settings.strategy == "mirrored"
-    assert settings.dtype_policy == "float32"
-    assert not settings.jit_compile
+    assert settings.distribution.strategy == "mirrored"
+    assert settings.model.dtype_policy == "float32"
+    assert not settings.model.jit_compile
 
 
 # A task on each of two nodes, or one of all; the highest exit code counts.

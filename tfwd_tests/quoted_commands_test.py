@@ -291,7 +291,7 @@ def filled(words, request):
 
 def read_flags(arguments):
     """Reads the flags of the binary as it would itself, and does no more."""
-    assert flagfile.parse(arguments).mode == "train"
+    assert flagfile.parse(arguments).run.mode == "train"
 
 
 def test_every_quoted_command_has_a_quick_form_and_none_has_gone():

@@ -38,9 +38,9 @@ def test_a_grid_finds_the_best_cell_and_trains_it_again(tmp_path, capsys):
         assert not (run / "checkpoints").exists()
     best = max(found, key=lambda row: row["objective"])
     settings = flagfile.recorded(folder / "best" / "flags.txt")
-    assert settings.learning_rate == best["learning_rate"]
-    assert settings.weight_decay == best["weight_decay"]
-    assert settings.num_validation == 0
+    assert settings.optimizer.learning_rate == best["learning_rate"]
+    assert settings.optimizer.weight_decay == best["weight_decay"]
+    assert settings.data.num_validation == 0
     assert (folder / "best" / "final.keras").exists()
     report = (folder / "report.md").read_text()
     assert "heatmap.png" in report and (folder / "heatmap.png").exists()

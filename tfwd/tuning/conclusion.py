@@ -1,6 +1,5 @@
 """The end of a search: the best cell, trained again and tested, the report."""
 
-import dataclasses
 import itertools
 import os
 
@@ -81,9 +80,9 @@ def write_report(plan, folder, rows, trials, tested=None):
     """
     names = plan.space.names
     best = results.best(rows, plan.objective, len(plan.seeds))
-    title = f"{plan.example.model} on {plan.example.dataset}"
+    title = f"{plan.example.model.model} on {plan.example.data.dataset}"
     if "optimizer" not in plan.names:
-        title += f", {plan.example.optimizer}"
+        title += f", {plan.example.optimizer.optimizer}"
     text = report.text(
         report.Search(
             title=title,
@@ -121,8 +120,8 @@ def write_flags(plan, best, folder):
     Raises:
         WriteError: The file cannot be written.
     """
-    settings = dataclasses.replace(
-        plan.settings(best.values), num_validation=0, seed=plan.seeds[0]
+    settings = plan.settings(best.values).replace(
+        num_validation=0, seed=plan.seeds[0]
     )
     lines = [
         f"# Trial {best.trial} of a search: {plan.objective.name} {best.mean}.",
@@ -152,7 +151,7 @@ def retrain(plan, settings, folder):
     """
     place = folder / FOLDER
     status, reason = training_run.train(
-        dataclasses.replace(settings, output_dir=str(place), resume="auto"),
+        settings.replace(output_dir=str(place), resume="auto"),
         plan.sources.of(settings),
     )
     if status != outcome.COMPLETED:
@@ -206,6 +205,4 @@ def _default(plan):
     """The λ of the optimizer's default, None where several are searched."""
     if "weight_decay" not in plan.space.names or "optimizer" in plan.names:
         return None
-    return optimizer_lib.weight_decay(
-        dataclasses.replace(plan.example, weight_decay=None)
-    )
+    return optimizer_lib.weight_decay(plan.example.replace(weight_decay=None))

@@ -52,7 +52,7 @@ def work(plan, oracle):
         steps = per_run * (trials or 0)
         if plan.search.tuner == "hyperband":
             trials, epochs = oracle.budget()
-            steps = per_run // plan.example.epochs * epochs
+            steps = per_run // plan.example.schedule.epochs * epochs
     seeds = len(plan.seeds)
     is_bound = plan.search.prune != "none"
     return Work(trials, seeds, steps * seeds, is_bound)
@@ -60,7 +60,7 @@ def work(plan, oracle):
 
 def steps_of(plan, settings):
     """Returns the training steps of a run."""
-    return settings.epochs * plan.sources.training_steps(settings)
+    return settings.schedule.epochs * plan.sources.training_steps(settings)
 
 
 def _checked_steps(plan):
@@ -80,9 +80,7 @@ def seconds_per_step(settings, source):
     """Times a training step of a run, compiled, without evaluation."""
     with tempfile.TemporaryDirectory() as folder:
         place = str(pathlib.Path(folder, "run"))
-        job = job_lib.prepare(
-            dataclasses.replace(settings, output_dir=place), source=source
-        )
+        job = job_lib.prepare(settings.replace(output_dir=place), source=source)
         try:
             iterator = iter(job.batches(0))
             job.loop.advance(iterator, 0, 1)

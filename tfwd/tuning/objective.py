@@ -46,29 +46,31 @@ def of(settings, name=None):
         ValueError: There is no such measure, or there are no validation
             examples for it. One line.
     """
-    is_text = choices.task(settings.model) == "language_model"
+    is_text = choices.task(settings.model.model) == "language_model"
     allowed = names(settings)
     if name is None:
         name = f"validation_{'perplexity' if is_text else 'accuracy'}"
     elif name not in allowed:
         rules.refuse("objective", f"must be one of {', '.join(allowed)}", name)
-    has_split = settings.dataset in choices.TEXTS or settings.num_validation
+    has_split = (
+        settings.data.dataset in choices.TEXTS or settings.data.num_validation
+    )
     if name.startswith("validation_") and not has_split:
         rules.refuse(
             "num_validation",
             f"must be above 0, as the objective is {name}; one of the test "
             "data must be named, such as --objective="
             f"{name.replace('validation', 'test')}",
-            settings.num_validation,
+            settings.data.num_validation,
         )
     return Objective(name, name.endswith(("_accuracy", "_per_second")))
 
 
 def names(settings):
     """Returns the columns that may be an objective of these settings."""
-    task = choices.task(settings.model)
+    task = choices.task(settings.model.model)
     counts_top_5 = task == "classification" and (
-        settings.dataset in _MANY_CLASSES
+        settings.data.dataset in _MANY_CLASSES
     )
     return tuple(
         name

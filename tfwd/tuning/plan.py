@@ -85,20 +85,20 @@ def make(flags, space):
         space.check(flags)
         first = {each.name: each.ends[0] for each in space.dimensions}
     example = space.settings(flags, first)
-    if example.strategy in ("multi_worker", "tpu"):
+    if example.distribution.strategy in ("multi_worker", "tpu"):
         rules.refuse(
             "strategy",
             "must be one of a single process, as each trial is; several are "
             "searched with by --workers of tune.sh",
-            example.strategy,
+            example.distribution.strategy,
         )
-    if example.mode != "train":
-        rules.refuse("mode", "must be train", example.mode)
-    last_seed = example.seed + search.trials_per_cell - 1
+    if example.run.mode != "train":
+        rules.refuse("mode", "must be train", example.run.mode)
+    last_seed = example.run.seed + search.trials_per_cell - 1
     if last_seed >= 2**32:
         rules.refuse(
             "trials_per_cell",
-            f"must leave seeds below 2**32 from --seed={example.seed} on",
+            f"must leave seeds below 2**32 from --seed={example.run.seed} on",
             search.trials_per_cell,
         )
     objective = objective_lib.of(example, search.objective)

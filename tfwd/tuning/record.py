@@ -77,8 +77,8 @@ class Record:
         """
         steps = (epochs - first) * self._plan.sources.training_steps(settings)
         # What an earlier process has done was not done in the time measured.
-        self._done += steps - self._ongoing.get(settings.output_dir, steps)
-        self._ongoing[settings.output_dir] = steps
+        self._done += steps - self._ongoing.get(settings.run.output_dir, steps)
+        self._ongoing[settings.run.output_dir] = steps
         if self._output.isatty():
             self._show(end="")
 
@@ -126,7 +126,7 @@ class Record:
         )
         settings = self._plan.settings(values)
         first = values.get("tuner/initial_epoch", 0)
-        last = values.get("tuner/epochs", settings.epochs)
+        last = values.get("tuner/epochs", settings.schedule.epochs)
         epochs = (last - first) * len(outcomes)
         steps = epochs * self._plan.sources.training_steps(settings)
         self._behind += steps

@@ -57,7 +57,11 @@ def oracle_of(plan, on_end=None):
         plan: A `plan.Plan`.
         on_end: Called with each trial that has ended.
     """
-    common = {"seeds": plan.seeds, "on_end": on_end, "seed": plan.example.seed}
+    common = {
+        "seeds": plan.seeds,
+        "on_end": on_end,
+        "seed": plan.example.run.seed,
+    }
     direction = "max" if plan.objective.maximize else "min"
     common["objective"] = keras_tuner.Objective(plan.objective.name, direction)
     common["hyperparameters"] = plan.space.hyperparameters()
@@ -65,7 +69,7 @@ def oracle_of(plan, on_end=None):
         return oracles.GridOracle(plan.cells, **common)
     if plan.search.tuner == "hyperband":
         return oracles.HyperbandOracle(
-            max_epochs=plan.example.epochs, factor=_FACTOR, **common
+            max_epochs=plan.example.schedule.epochs, factor=_FACTOR, **common
         )
     kinds = {
         "random": oracles.RandomOracle,

@@ -1,6 +1,5 @@
 """A KerasTuner `HyperModel` over the flags of the training binary."""
 
-import dataclasses
 import pathlib
 
 import keras
@@ -76,11 +75,11 @@ class SettingsHyperModel(keras_tuner.HyperModel):
         """Returns the model of a trial, compiled, with its first weights."""
         settings = self.settings(hp)
         source = self._sources.of(settings)
-        keras.utils.set_random_seed(settings.seed)
+        keras.utils.set_random_seed(settings.run.seed)
         plan = optimizer_lib.plan(
             settings, inputs.training_steps(settings, source)
         )
-        strategy = strategy_lib.create(settings)
+        strategy = strategy_lib.create(settings.distribution)
         return build.build(settings, strategy, source, plan).model
 
     def fit(self, hp, model, *_, callbacks=(), epochs=None, **__):
@@ -108,7 +107,7 @@ class SettingsHyperModel(keras_tuner.HyperModel):
         )
         if status != outcome.COMPLETED:
             raise keras_tuner.errors.FailedTrialError(f"{status}: {reason}")
-        files = run_files.Files(pathlib.Path(settings.output_dir))
+        files = run_files.Files(pathlib.Path(settings.run.output_dir))
         models = files.final_model, files.last_model
         trained = keras.saving.load_model(
             next(path for path in models if path.exists()), compile=False
@@ -132,15 +131,13 @@ class SettingsHyperModel(keras_tuner.HyperModel):
                 trial_id = each.trial.trial_id
                 count = self._executions.get(trial_id, 0)
                 self._executions[trial_id] = count + 1
-                seed = settings.seed + count
+                seed = settings.run.seed + count
                 folder = _run_of(each.tuner, trial_id, seed)
                 past = hp.values.get("tuner/trial_id")
                 if past is not None:
                     promotion.copy(_run_of(each.tuner, past, seed), folder)
-                return dataclasses.replace(
-                    settings, seed=seed, output_dir=str(folder)
-                )
-        if settings.output_dir is None:
+                return settings.replace(seed=seed, output_dir=str(folder))
+        if settings.run.output_dir is None:
             raise ValueError(
                 "`settings` must have an output_dir to train outside of a "
                 "search. Received: output_dir=None"

@@ -109,15 +109,18 @@ def load(case, settings):
 
     A model of more classes keeps its outputs; the others are no one's label.
     """
-    if settings.dataset == "ptb":
+    if settings.data.dataset == "ptb":
         return random_text(
-            case.num_classes, case.batch_size, settings.bptt, num_segments=10
+            case.num_classes,
+            case.batch_size,
+            settings.data.bptt,
+            num_segments=10,
         )
-    if settings.data_dir is None:
+    if settings.data.data_dir is None:
         return in_memory.random_splits(
             "cifar10", (32, 32, 3), case.num_classes, 10 * case.batch_size
         )
-    source = data.load("cifar10", data_dir=settings.data_dir)
+    source = data.load("cifar10", data_dir=settings.data.data_dir)
     return dataclasses.replace(source, num_classes=case.num_classes)
 
 

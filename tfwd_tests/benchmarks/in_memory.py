@@ -62,8 +62,8 @@ def make_training(settings, source):
         settings: `Settings`, whose `dataset` is not loaded.
         source: A data set of `tfwd.data`.
     """
-    keras.utils.set_random_seed(settings.seed)
-    strategy = strategy_lib.create(settings)
+    keras.utils.set_random_seed(settings.run.seed)
+    strategy = strategy_lib.create(settings.distribution)
     plan = optimizer_lib.plan(settings, inputs.training_steps(settings, source))
     built = build.build(settings, strategy, source, plan)
     return Training(

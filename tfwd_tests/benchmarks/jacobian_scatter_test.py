@@ -16,11 +16,11 @@ from tfwd_tests.benchmarks import jacobian_scatter as scatter
 def test_every_network_is_a_valid_run(name, tmp_path):
     settings = flagfile.parse(scatter.arguments(name, tmp_path, "data"))
     optimizer_lib.check(settings)
-    assert (settings.hidden_layers, settings.hidden_units) == tuple(
+    assert (settings.model.hidden_layers, settings.model.hidden_units) == tuple(
         map(int, name.split("-")[0].split("x"))
     )
-    assert settings.optimizer == name.split("-")[1]
-    assert not settings.batch_norm
+    assert settings.optimizer.optimizer == name.split("-")[1]
+    assert not settings.model.batch_norm
 
 
 def test_correlations_are_those_of_logarithms_and_of_ranks():

@@ -12,7 +12,6 @@ after trial 20 and after the last one.
 
 import argparse
 import contextlib
-import dataclasses
 import io
 import itertools
 import pathlib
@@ -131,7 +130,7 @@ def _seconds(settings, source, splits):
         tempfile.TemporaryDirectory() as folder,
         contextlib.redirect_stdout(io.StringIO()),
     ):
-        place = dataclasses.replace(settings, output_dir=f"{folder}/run")
+        place = settings.replace(output_dir=f"{folder}/run")
         begin = time.perf_counter()
         run_lib.train(job_lib.prepare(place, source=source, splits=splits))
         return time.perf_counter() - begin

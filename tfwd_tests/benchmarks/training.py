@@ -93,7 +93,7 @@ def looped(trained, epochs):
             trained.loop.start_epoch()
             while progress.step_in_epoch < trained.steps_per_epoch:
                 limit = min(
-                    trained.settings.steps_per_loop,
+                    trained.settings.run.steps_per_loop,
                     trained.steps_per_epoch - progress.step_in_epoch,
                 )
                 progress.advance(
@@ -118,7 +118,7 @@ def fitted(trained, epochs, is_tf_data, jit_compile):
     train = trained.source.train
     batch = data.Batch(train.images, train.labels, None, None)
     images = trained.source.finish(batch, augment=False).inputs.numpy()
-    model, batch_size = trained.model, trained.settings.batch_size
+    model, batch_size = trained.model, trained.settings.data.batch_size
     model.compile(
         optimizer=trained.optimizer,
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -143,9 +143,7 @@ def trainers(settings, source, epochs):
     """Returns {name: function that trains a model of its own}."""
 
     def make(**changes):
-        return in_memory.make_training(
-            dataclasses.replace(settings, **changes), source
-        )
+        return in_memory.make_training(settings.replace(**changes), source)
 
     def fit(is_tf_data, jit_compile):
         return fitted(make(), epochs, is_tf_data, jit_compile)
@@ -208,7 +206,7 @@ def table(
         pair = np.stack([speeds[ours], speeds[theirs]], axis=1)
         yield row(f"{ours} / {theirs}", pair, aim)
     pipeline = inputs.training_batches(
-        settings, source, strategy_lib.create(settings), step=0
+        settings, source, strategy_lib.create(settings.distribution), step=0
     )
     # Like the loop's, the median of so many.
     alone = np.median(

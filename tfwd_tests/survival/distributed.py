@@ -122,7 +122,7 @@ def train_as_worker(configurations, path):
     strategy = strategy_lib.create(
         settings_lib.Settings(
             strategy="multi_worker", output_dir="unused", epochs=1
-        )
+        ).distribution
     )
     arrays = {
         f"{name} {configuration} {number}": array

@@ -86,7 +86,7 @@ def test_default_config_writes_out_the_defaults():
     plan = optimizer_lib.plan(settings_lib.Settings(), STEPS)
     assert (plan.learning_rate, plan.weight_decay) == (1e-3, 5e-4)
     written, default = (
-        models.build(settings.model, (8, 8, 1), 10, **given)
+        models.build(settings.model.model, (8, 8, 1), 10, **given)
         for given in (layers, {})
     )
     assert [each.shape for each in written.variables] == [
@@ -103,12 +103,17 @@ def test_three_mechanisms_config_is_a_cell_of_table_1(
     settings = parsed(f"three_mechanisms/{name}.flags")
     plan, made = planned(settings)
     kfac = "_kfac_" in name
-    assert (settings.dataset, settings.model) == tuple(name.split("_")[:2])
-    assert settings.width == (4 if "resnet32" in name else 1)
-    assert settings.convention is None
-    assert settings.batch_norm == ("_bn_" in name)
-    assert settings.augment == ("_augmented_" in name)
-    assert (settings.batch_size, settings.epochs) == (128, 100 if kfac else 200)
+    assert (settings.data.dataset, settings.model.model) == tuple(
+        name.split("_")[:2]
+    )
+    assert settings.model.width == (4 if "resnet32" in name else 1)
+    assert settings.model.convention is None
+    assert settings.model.batch_norm == ("_bn_" in name)
+    assert settings.data.augment == ("_augmented_" in name)
+    assert (settings.data.batch_size, settings.schedule.epochs) == (
+        128,
+        100 if kfac else 200,
+    )
     check_rates(plan, rate, (40, 80) if kfac else (60, 120, 180))
     assert plan.weight_decay == decay
     if decay or kfac:
@@ -142,7 +147,7 @@ def test_kfac_config_is_that_published(name):
     )
     config = made.get_config()
     assert {key: config[key] for key in expected} == expected
-    assert settings.cold_start
+    assert settings.kfac.cold_start
 
 
 @pytest.mark.parametrize(
@@ -156,14 +161,18 @@ def test_stable_weight_decay_config_is_a_cell_of_tables_1_and_4(
     settings = parsed(name)
     plan, made = planned(settings)
     rate, decay, mode = published.XIE_RULES[optimizer]
-    small = settings.dataset == "cifar10"
-    assert f"{settings.dataset}_{settings.model}" == network
-    assert settings.optimizer == optimizer
+    small = settings.data.dataset == "cifar10"
+    assert f"{settings.data.dataset}_{settings.model.model}" == network
+    assert settings.optimizer.optimizer == optimizer
     # Of the models only this one is the other paper's by default.
-    convention = "xie2022" if settings.model == "vgg16" else None
-    assert settings.convention == convention
-    assert settings.augment and settings.batch_norm and settings.width == 1
-    assert (settings.batch_size, settings.epochs) == (128, 200)
+    convention = "xie2022" if settings.model.model == "vgg16" else None
+    assert settings.model.convention == convention
+    assert (
+        settings.data.augment
+        and settings.model.batch_norm
+        and settings.model.width == 1
+    )
+    assert (settings.data.batch_size, settings.schedule.epochs) == (128, 200)
     check_rates(plan, rate, (80, 160) if small else (100, 150))
     assert (plan.weight_decay, made.weight_decay_mode) == (decay, mode)
     if optimizer.startswith("sgd"):
@@ -176,8 +185,10 @@ def test_stable_weight_decay_config_is_a_cell_of_tables_1_and_4(
 def test_sgdw_has_the_coefficient_that_makes_it_sgds():
     folder = "stable_weight_decay/cifar10_vgg16"
     sgdw, sgds = (parsed(f"{folder}_{each}.flags") for each in ("sgdw", "sgds"))
-    assert sgdw.weight_decay == pytest.approx(
-        scaling.decoupled_from_stable(sgds.weight_decay, sgds.momentum)
+    assert sgdw.optimizer.weight_decay == pytest.approx(
+        scaling.decoupled_from_stable(
+            sgds.optimizer.weight_decay, sgds.optimizer.momentum
+        )
     )
     assert differing(sgdw, sgds) == {"optimizer", "weight_decay"}
 
@@ -195,10 +206,13 @@ def test_imagenet_config_is_that_of_figure_10(optimizer, decay, error):
     name = f"stable_weight_decay/imagenet_resnet50_{optimizer}.flags"
     settings = parsed(name)
     plan, made = planned(settings)
-    assert settings.dataset == "imagenet2012" and settings.augment
-    assert settings.model == "resnet50_imagenet" and settings.batch_norm
-    assert settings.optimizer == optimizer
-    assert (settings.batch_size, settings.epochs) == (256, 90)
+    assert settings.data.dataset == "imagenet2012" and settings.data.augment
+    assert (
+        settings.model.model == "resnet50_imagenet"
+        and settings.model.batch_norm
+    )
+    assert settings.optimizer.optimizer == optimizer
+    assert (settings.data.batch_size, settings.schedule.epochs) == (256, 90)
     check_rates(plan, 1e-3, (30, 60))
     assert plan.weight_decay == decay
     assert made.weight_decay_mode == published.XIE_RULES[optimizer][2]
@@ -209,11 +223,14 @@ def test_imagenet_config_is_that_of_figure_10(optimizer, decay, error):
 def test_treebank_config_is_a_point_of_figure_11(optimizer):
     settings = parsed(f"stable_weight_decay/ptb_lstm_{optimizer}.flags")
     plan, made = planned(settings)
-    assert (settings.dataset, settings.model) == ("ptb", "lstm")
-    assert (settings.hidden_layers, settings.hidden_units) == (2, 512)
-    assert (settings.dropout, settings.bptt) == (0.5, 35)
-    assert settings.optimizer == optimizer
-    assert settings.batch_size == 20
+    assert (settings.data.dataset, settings.model.model) == ("ptb", "lstm")
+    assert (settings.model.hidden_layers, settings.model.hidden_units) == (
+        2,
+        512,
+    )
+    assert (settings.model.dropout, settings.data.bptt) == (0.5, 35)
+    assert settings.optimizer.optimizer == optimizer
+    assert settings.data.batch_size == 20
     assert made.global_clipnorm == 1
     assert plan.learning_rate == 1e-3
     axis = (1e-4, 5e-5, 1e-5, 5e-6, 1e-6, 5e-7, 1e-7)
@@ -240,13 +257,15 @@ def test_narrow_configs_keep_the_values_of_the_full_ones(optimizer, mechanism):
         *("width", "train_fraction", "epochs", "decay_epochs")
     }
     if mechanism == "_l2":
-        assert narrow.weight_decay_mode == "l2"
-        assert narrow.weight_decay == 3e-4
+        assert narrow.optimizer.weight_decay_mode == "l2"
+        assert narrow.optimizer.weight_decay == 3e-4
         assert changed <= {"weight_decay_mode", "weight_decay"}
     elif optimizer == "sgd" and mechanism:
-        assert narrow.optimizer == "sgdw"
-        assert narrow.weight_decay == pytest.approx(
-            scaling.decoupled_from_stable(full.weight_decay, full.momentum)
+        assert narrow.optimizer.optimizer == "sgdw"
+        assert narrow.optimizer.weight_decay == pytest.approx(
+            scaling.decoupled_from_stable(
+                full.optimizer.weight_decay, full.optimizer.momentum
+            )
         )
         assert changed == {"optimizer", "weight_decay", "weight_decay_mode"}
     else:
@@ -260,4 +279,4 @@ def test_narrow_stable_configs_differ_in_size_and_convention(optimizer):
     assert differing(narrow, full) == {
         *("width", "train_fraction", "epochs", "decay_epochs", "convention")
     }
-    assert narrow.convention == "zhang2019"
+    assert narrow.model.convention == "zhang2019"

@@ -52,7 +52,7 @@ def as_worker(cluster, path):
     strategy = strategy_lib.create(
         settings_lib.Settings(
             strategy="multi_worker", output_dir="unused", epochs=1
-        )
+        ).distribution
     )
     first = strategy_lib.is_chief(strategy)
     both = consensus.Consensus(strategy)

@@ -1,7 +1,6 @@
 """Diagnostics of a run: what is measured, on what, and that no more happens."""
 
 import csv
-import dataclasses
 import pathlib
 
 import keras
@@ -167,9 +166,7 @@ def test_two_replicas_measure_what_one_does():
     )
     rows = {}
     for count in (1, 2):
-        each = dataclasses.replace(
-            settings, num_devices=count, output_dir=str(count)
-        )
+        each = settings.replace(num_devices=count, output_dir=str(count))
         job = job_lib.prepare(each)
         job.diagnostics.on_epoch_begin(0)
         rows[count] = measured(job.folder.path)

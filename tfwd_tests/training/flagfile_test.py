@@ -3,8 +3,6 @@
 Covers `decimals`, `fields`, `flag_help`, `flag_lines` and `paths`.
 """
 
-import dataclasses
-
 import pytest
 
 from tfwd.training.config import fields
@@ -49,11 +47,14 @@ def test_lines_replay_the_settings_exactly(tmp_path):
     path = tmp_path / "flags.txt"
     path.write_text("\n".join(flag_lines.lines(settings)))
     assert flagfile.parse([f"--flagfile={path}"]) == settings
-    assert settings.exclude_from_weight_decay == ("@bias", "logits/.*, #x")
-    assert settings.decay_epochs == (3, 5)
-    assert settings.diagnostics == ("jacobian", "damping")
-    assert settings.nesterov is True
-    assert settings.batch_norm is False
+    assert settings.optimizer.exclude_from_weight_decay == (
+        "@bias",
+        "logits/.*, #x",
+    )
+    assert settings.schedule.decay_epochs == (3, 5)
+    assert settings.run.diagnostics == ("jacobian", "damping")
+    assert settings.optimizer.nesterov is True
+    assert settings.model.batch_norm is False
 
 
 def test_lines_leave_out_the_folder_and_make_paths_absolute(tmp_path):
@@ -74,14 +75,14 @@ def test_command_line_wins_over_the_flagfile(tmp_path, file_first):
     if not file_first:
         arguments.reverse()
     settings = flagfile.parse(arguments)
-    assert (settings.epochs, settings.batch_size) == (9, 64)
+    assert (settings.schedule.epochs, settings.data.batch_size) == (9, 64)
 
 
 def test_two_word_flagfile_loses_too_wherever_it_stands(tmp_path):
     path = tmp_path / "flags.txt"
     path.write_text("--epochs=3\n--seed=7")
     settings = flagfile.parse(["--epochs=9", "--flagfile", str(path)])
-    assert (settings.epochs, settings.seed) == (9, 7)
+    assert (settings.schedule.epochs, settings.run.seed) == (9, 7)
 
 
 def test_repeated_flag_replaces_that_of_the_flagfile(tmp_path):
@@ -89,12 +90,12 @@ def test_repeated_flag_replaces_that_of_the_flagfile(tmp_path):
     path.write_text("--exclude_from_weight_decay=@bias\n--seed=7")
     files = [f"--flagfile={path}"]
     of_file = flagfile.parse(files)
-    assert of_file.exclude_from_weight_decay == ("@bias",)
+    assert of_file.optimizer.exclude_from_weight_decay == ("@bias",)
     given = ["--exclude_from_weight_decay=@norm"]
     given.append("--exclude_from_weight_decay=@embedding")
     both = flagfile.parse([*given, *files])
-    assert both.exclude_from_weight_decay == ("@norm", "@embedding")
-    assert both.seed == 7
+    assert both.optimizer.exclude_from_weight_decay == ("@norm", "@embedding")
+    assert both.run.seed == 7
 
 
 @pytest.mark.parametrize(
@@ -118,8 +119,7 @@ def test_differences_name_each_flag_with_both_values():
     settings = flagfile.parse(EVERYTHING)
     lines = flag_lines.lines(settings)
     assert flag_lines.differences(settings, lines) == []
-    other = dataclasses.replace(
-        settings,
+    other = settings.replace(
         ema_momentum=None,
         epochs=3,
         exclude_from_weight_decay=("@bias",),
@@ -136,7 +136,7 @@ def test_flag_that_is_not_there_has_its_default():
     lines = flag_lines.lines(settings)
     lines.remove("--decay_scope=all")
     assert flag_lines.differences(settings, lines) == []
-    other = dataclasses.replace(settings, decay_scope="final")
+    other = settings.replace(decay_scope="final")
     assert flag_lines.differences(other, lines) == [
         ("decay_scope", "all", "final")
     ]
@@ -144,8 +144,7 @@ def test_flag_that_is_not_there_has_its_default():
 
 def test_how_a_run_is_carried_out_makes_no_other_run_of_it():
     settings = flagfile.parse([*EVERYTHING, "--dataset=mnist"])
-    moved = dataclasses.replace(
-        settings,
+    moved = settings.replace(
         strategy="mirrored",
         num_devices=2,
         data_dir="elsewhere",
@@ -167,9 +166,7 @@ def test_flags_txt_of_an_earlier_version_counts_without_its_idle_flags():
     lines = [*flag_lines.lines(settings), "--bptt=7", "--decay_epochs=80,160"]
     lines += ["--diagnostics_every=1", "--final_fraction=0.5"]
     assert flag_lines.differences(settings, lines) == []
-    text = dataclasses.replace(
-        settings, dataset="ptb", model="lstm", bptt=8, hidden_units=4
-    )
+    text = settings.replace(dataset="ptb", model="lstm", bptt=8, hidden_units=4)
     assert ("bptt", "7", "8") in flag_lines.differences(text, lines)
 
 
@@ -178,7 +175,7 @@ def test_run_that_is_gone_on_with_keeps_its_weight_decay():
     lines = ["--optimizer=adamw", "--weight_decay=0.0005"]
     settings = flagfile.parse(["--optimizer=adamw"])
     assert flag_lines.differences(settings, lines) == []
-    assert flag_lines.completed(settings, lines).weight_decay == 5e-4
+    assert flag_lines.completed(settings, lines).optimizer.weight_decay == 5e-4
     given = flagfile.parse(["--optimizer=adamw", "--weight_decay=0.5"])
     assert flag_lines.completed(given, lines) is given
     expected = [("weight_decay", "0.0005", "0.5")]
@@ -238,7 +235,7 @@ def test_numbers_are_decimal(text):
 )
 def test_decimal_numbers_are_read_as_python_does(text, value):
     settings = flagfile.parse([f"--learning_rate={text}"])
-    assert settings.learning_rate == value
+    assert settings.optimizer.learning_rate == value
 
 
 @pytest.mark.parametrize("in_file", [True, False])

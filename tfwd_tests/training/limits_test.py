@@ -32,14 +32,14 @@ from tfwd.training.setup import limits
 def test_parameters_are_estimated_to_a_tenth(flags, shape, classes):
     settings = settings_lib.Settings(**flags)
     model = models.build(
-        settings.model,
+        settings.model.model,
         shape,
         classes,
-        width=settings.width,
-        hidden_layers=settings.hidden_layers,
-        hidden_units=settings.hidden_units,
+        width=settings.model.width,
+        hidden_layers=settings.model.hidden_layers,
+        hidden_units=settings.model.hidden_units,
     )
-    found = limits.parameters(settings, shape, classes)
+    found = limits.parameters(settings.model, shape, classes)
     assert found == pytest.approx(model.count_params(), rel=0.1)
 
 
@@ -49,7 +49,7 @@ def test_every_model_has_an_estimate():
         settings = settings_lib.Settings(
             model=name, dataset="ptb" if is_text else "cifar10"
         )
-        assert limits.parameters(settings, (32, 32, 3), 10) > 1e5
+        assert limits.parameters(settings.model, (32, 32, 3), 10) > 1e5
 
 
 def test_memory_is_that_of_the_machine():
@@ -66,10 +66,10 @@ def test_model_is_refused_from_three_times_its_parameters_on(monkeypatch):
     needed = 3 * 4 * 1_074_000
     settings = settings_lib.Settings(hidden_units=1000)
     monkeypatch.setattr(limits, "memory", lambda: needed)
-    limits.check_model(settings, (8, 8, 1), 10)
+    limits.check_model(settings.model, (8, 8, 1), 10)
     monkeypatch.setattr(limits, "memory", lambda: needed - 1)
     with pytest.raises(ValueError, match="`--hidden_units` must .* memory"):
-        limits.check_model(settings, (8, 8, 1), 10)
+        limits.check_model(settings.model, (8, 8, 1), 10)
 
 
 def test_batch_is_refused_from_its_largest_activation_on(monkeypatch):

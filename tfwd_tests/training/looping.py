@@ -22,7 +22,9 @@ LABELS = RANDOM.integers(CLASSES, size=EXAMPLES).astype(np.int32)
 
 def mirrored(replicas):
     return strategy_lib.create(
-        settings_lib.Settings(strategy="mirrored", num_devices=replicas)
+        settings_lib.Settings(
+            strategy="mirrored", num_devices=replicas
+        ).distribution
     )
 
 

@@ -1,7 +1,5 @@
 """From settings to an optimizer: arguments, defaults, scaling, schedules."""
 
-import dataclasses
-
 import keras
 import pytest
 
@@ -172,7 +170,7 @@ def test_weight_decay_has_a_default_per_optimizer(optimizer, mode, decay):
     plan = optimizer_lib.plan(settings, 10)
     assert plan.weight_decay == decay
     assert f"--weight_decay={decay}" in flag_lines.lines(settings)
-    given = dataclasses.replace(settings, weight_decay=0.125)
+    given = settings.replace(weight_decay=0.125)
     assert optimizer_lib.plan(given, 10).weight_decay == 0.125
 
 

@@ -1,6 +1,5 @@
 """The output folder: fresh by default, never another run's."""
 
-import dataclasses
 import datetime
 import errno
 import os
@@ -39,15 +38,13 @@ def test_created_folder_replays_the_settings(tmp_path):
     folder = output.choose(settings)
     output.create(folder, settings)
     replayed = flagfile.parse([f"--flagfile={folder.path / 'flags.txt'}"])
-    assert replayed == dataclasses.replace(
-        settings, output_dir=None, weight_decay=5e-4
-    )
+    assert replayed == settings.replace(output_dir=None, weight_decay=5e-4)
 
 
 def test_folder_with_the_same_run_is_that_run_and_keeps_its_flags(tmp_path):
     settings = settings_lib.Settings(output_dir=str(tmp_path))
     output.create(output.choose(settings), settings)
-    other_way = dataclasses.replace(settings, checkpoint_every="5")
+    other_way = settings.replace(checkpoint_every="5")
     begun = output.choose(other_way)
     assert begun == output.Folder(tmp_path, is_begun=True)
     before = (tmp_path / "flags.txt").read_bytes()
@@ -128,7 +125,7 @@ def test_folder_without_a_run_is_refused_under_resume_must(tmp_path):
 def test_folder_with_another_run_names_every_flag_that_differs(tmp_path):
     settings = settings_lib.Settings(output_dir=str(tmp_path))
     output.create(output.choose(settings), settings)
-    other = dataclasses.replace(settings, learning_rate=0.5, epochs=3)
+    other = settings.replace(learning_rate=0.5, epochs=3)
     with pytest.raises(ValueError) as error:
         output.choose(other)
     assert "--learning_rate=<unset>, not --learning_rate=0.5" in str(

@@ -274,7 +274,9 @@ def test_file_of_another_name_is_refused(capsys, name):
 
 def read(name="a.keras"):
     settings = settings_lib.Settings(mode="eval", model_file=name)
-    return saved_model.read(settings, strategy_lib.create(settings))[1]
+    return saved_model.read(
+        settings, strategy_lib.create(settings.distribution)
+    )[1]
 
 
 def test_flipped_byte_is_refused_or_changes_nothing():

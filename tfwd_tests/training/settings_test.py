@@ -94,7 +94,7 @@ def test_evaluation_needs_a_model_file():
 
 
 def test_whole_numbers_serve_as_floats():
-    value = settings_lib.Settings(learning_rate=1).learning_rate
+    value = settings_lib.Settings(learning_rate=1).optimizer.learning_rate
     assert type(value) is float
 
 
@@ -102,7 +102,7 @@ def test_multipliers_split_at_the_last_equals_sign():
     settings = settings_lib.Settings(
         weight_decay_multiplier=("a=b=0.5", "bias$=0")
     )
-    assert settings.multipliers() == {"a=b": 0.5, "bias$": 0.0}
+    assert settings.optimizer.multipliers() == {"a=b": 0.5, "bias$": 0.0}
 
 
 @pytest.mark.parametrize(

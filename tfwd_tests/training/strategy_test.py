@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 def create(strategy, **flags):
     return strategy_lib.create(
-        settings_lib.Settings(strategy=strategy, **flags)
+        settings_lib.Settings(strategy=strategy, **flags).distribution
     )
 
 
@@ -74,7 +74,7 @@ flags = settings.Settings(
     worker_hosts=sys.argv[1],
     task_index=int(sys.argv[2]),
 )
-strategy = strategy_lib.create(flags)
+strategy = strategy_lib.create(flags.distribution)
 shard = strategy_lib.shard(strategy)
 
 
@@ -86,7 +86,7 @@ def total(number):
 # Prints one literal, whatever TensorFlow says besides.
 print(
     {
-        "again": strategy_lib.create(flags) is strategy,
+        "again": strategy_lib.create(flags.distribution) is strategy,
         "chief": strategy_lib.is_chief(strategy),
         "workers": strategy_lib.num_workers(strategy),
         "shard": (shard.num_replicas, shard.first, shard.count),
@@ -176,7 +176,7 @@ def test_tpu_that_is_not_found_is_refused_with_the_reason(error):
 
     settings = settings_lib.Settings(strategy="tpu", tpu="mine")
     with pytest.raises(ValueError, match="`--tpu` must be") as refusal:
-        strategy_lib.create(settings, tpu_resolver=resolver)
+        strategy_lib.create(settings.distribution, tpu_resolver=resolver)
     text = str(refusal.value)
     assert f"({type(error).__name__}: {str(error).splitlines()[0]})" in text
     assert "\n" not in text
@@ -211,7 +211,7 @@ def test_tpu_is_connected_and_started_before_its_strategy(monkeypatch, tpu):
     monkeypatch.setattr(tf.distribute, "TPUStrategy", note("strategy"))
     settings = settings_lib.Settings(strategy="tpu", tpu=tpu)
     with server:
-        made = strategy_lib.create(settings, tpu_resolver=Resolver)
+        made = strategy_lib.create(settings.distribution, tpu_resolver=Resolver)
     assert made == "strategy"
     assert calls == [
         ("resolver", tpu or "local"),

@@ -216,7 +216,7 @@ def assert_trained_alike(found, expected, tolerance):
 def train_without_merging():
     """As replicas do on TPUs, and on several GPUs under XLA."""
     strategy = strategy_lib.create(
-        settings_lib.Settings(strategy="mirrored", virtual_cpus=2)
+        settings_lib.Settings(strategy="mirrored", virtual_cpus=2).distribution
     )
     strategy.extended._use_merge_call = lambda: False
     for name in OPTIMIZERS:

@@ -27,7 +27,7 @@ def retrained(monkeypatch):
     """
 
     def train(settings, source=None, splits=None, goes_on=None):
-        folder = pathlib.Path(settings.output_dir)
+        folder = pathlib.Path(settings.run.output_dir)
         train.settings.append(settings)
         train.reports.append((folder.parent / "report.md").read_text())
         if train.error is not None:
@@ -68,9 +68,9 @@ def test_the_best_cell_is_trained_on_all_training_data(
     flags = ("--seed=5", "--trials_per_cell=2")
     assert _conclude(tmp_path, (0.5, 0.6), *flags) == 0
     (settings,) = retrained.settings
-    assert settings.learning_rate == 0.01
-    assert (settings.num_validation, settings.seed) == (0, 5)
-    assert settings.epochs == 2
+    assert settings.optimizer.learning_rate == 0.01
+    assert (settings.data.num_validation, settings.run.seed) == (0, 5)
+    assert settings.schedule.epochs == 2
     recorded = flagfile.recorded(tmp_path / "best.flags")
     assert flag_lines.lines(recorded) == flag_lines.lines(settings)
     # The last epoch, not that of the best test.
@@ -101,7 +101,9 @@ def test_another_best_cell_does_not_take_the_folder_of_the_first(
     assert _conclude(tmp_path, (0.5, 0.6)) == 0
     assert _conclude(tmp_path, (0.7, 0.6)) == 0
     of = {
-        name: flagfile.recorded(tmp_path / name / "flags.txt").learning_rate
+        name: flagfile.recorded(
+            tmp_path / name / "flags.txt"
+        ).optimizer.learning_rate
         for name in ("best", "best-1")
     }
     assert of == {"best": 0.001, "best-1": 0.01}
@@ -140,4 +142,4 @@ def test_an_accuracy_is_maximized_and_a_loss_minimized(tmp_path, retrained):
         folder.mkdir()
         flags = (f"--objective=validation_{objective}",)
         assert _conclude(folder, (0.5, 0.6), *flags) == 0
-        assert retrained.settings[-1].learning_rate == rate
+        assert retrained.settings[-1].optimizer.learning_rate == rate

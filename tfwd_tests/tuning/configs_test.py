@@ -50,15 +50,15 @@ def head(name):
 
 
 def rates(name):
-    return sorted({each.learning_rate for each in cells(name)})
+    return sorted({each.optimizer.learning_rate for each in cells(name)})
 
 
 def decays(name, optimizer=None):
     return sorted(
         {
-            each.weight_decay
+            each.optimizer.weight_decay
             for each in cells(name)
-            if optimizer in (None, each.optimizer)
+            if optimizer in (None, each.optimizer.optimizer)
         }
     )
 
@@ -79,7 +79,7 @@ def test_search_makes_the_runs_that_its_header_counts(name):
     count, seeds, epochs, again = COST.search(text).groups()
     assert int(count) == len(made) == len(space.cells())
     assert int(seeds) == search.trials_per_cell
-    total = int(seeds) * sum(each.epochs for each in made)
+    total = int(seeds) * sum(each.schedule.epochs for each in made)
     assert int(epochs.replace(",", "")) == total
     assert bool(again) == search.retrain
     for each in (made[0], made[-1]):
@@ -93,7 +93,7 @@ def test_results_are_of_data_that_the_search_has_not_trained_on(name):
     found = objective.of(settings, search.objective).name
     # A best cell of the test data would be no result to retrain for.
     assert search.retrain == found.startswith("validation_")
-    assert (settings.num_validation > 0) == found.startswith("validation_")
+    assert (settings.data.num_validation > 0) == found.startswith("validation_")
 
 
 def test_every_search_is_one_of_those_that_are_published_or_ours():
@@ -146,7 +146,7 @@ def test_grids_of_zhang_lie_around_the_values_of_their_files(
     assert decays(f"{name}_none") == [0]
     for mode in ("l2", "decoupled"):
         made = cells(f"{name}_{mode}")
-        assert {each.weight_decay_mode for each in made} == {mode}
+        assert {each.optimizer.weight_decay_mode for each in made} == {mode}
         assert rates(f"{name}_{mode}")[2] == with_decay[0]
         assert len(made) == 25
     # What is published is L2 of SGD, and decoupled of the others.
@@ -172,7 +172,7 @@ def test_rates_of_large_batches_are_those_of_128_times_the_root(name, size):
     mechanism = "l2" if "_sgd" in name else "decoupled"
     for large, usual in (("none", "none"), ("wd", mechanism)):
         made = cells(f"{name}_{large}_batch{size}")
-        assert {each.batch_size for each in made} == {size}
+        assert {each.data.batch_size for each in made} == {size}
         assert first_rates(made) == pytest.approx(
             [
                 rate * (size / 128) ** 0.5
@@ -227,14 +227,25 @@ def test_maps_and_sweeps_have_the_axes_of_the_figures():
 
 def test_figure_2_links_the_epochs_and_table_3_the_coefficient():
     for each in cells("cifar10_resnet18_sgd_figure2_linked"):
-        assert each.epochs == round(0.1 / each.weight_decay)
-        drops = (round(0.4 * each.epochs), round(0.8 * each.epochs))
-        assert each.decay_epochs == drops
+        assert each.schedule.epochs == round(0.1 / each.optimizer.weight_decay)
+        drops = (
+            round(0.4 * each.schedule.epochs),
+            round(0.8 * each.schedule.epochs),
+        )
+        assert each.schedule.decay_epochs == drops
     table = cells("cifar10_resnet18_sgd_table3")
-    assert [each.epochs for each in table[::3]] == [50, 100, 200, 1000, 2000]
+    assert [each.schedule.epochs for each in table[::3]] == [
+        50,
+        100,
+        200,
+        1000,
+        2000,
+    ]
     for i, each in enumerate(table):
         c = (1, 0.1, 0.01)[i % 3]
-        assert each.weight_decay == pytest.approx(c / each.epochs)
+        assert each.optimizer.weight_decay == pytest.approx(
+            c / each.schedule.epochs
+        )
 
 
 @pytest.mark.parametrize(
@@ -242,8 +253,14 @@ def test_figure_2_links_the_epochs_and_table_3_the_coefficient():
 )
 def test_sweeps_of_large_batches_hold_rule_2(name):
     for each in cells(name):
-        assert (each.batch_size, each.learning_rate) == (16384, 1e-3)
-        assert each.decay_epochs == (0.4 * each.epochs, 0.8 * each.epochs)
+        assert (each.data.batch_size, each.optimizer.learning_rate) == (
+            16384,
+            1e-3,
+        )
+        assert each.schedule.decay_epochs == (
+            0.4 * each.schedule.epochs,
+            0.8 * each.schedule.epochs,
+        )
     found = decays(name, "adams")
     for factor in (1, 128):
         assert any(v == pytest.approx(factor * 1e-4) for v in found)
@@ -263,18 +280,23 @@ def test_independent_decay_follows_the_schedule():
     for optimizer in ("sgd", "adam"):
         for mode in ("l2", "decoupled", "independent"):
             (one, *_) = cells(f"cifar10_resnet20_{optimizer}_{mode}_map")
-            assert (one.schedule, one.weight_decay_mode) == ("cosine", mode)
+            assert (one.schedule.schedule, one.optimizer.weight_decay_mode) == (
+                "cosine",
+                mode,
+            )
             follows = mode == "independent"
-            assert one.weight_decay_schedule == (
+            assert one.schedule.weight_decay_schedule == (
                 "cosine" if follows else "constant"
             )
 
 
 def test_default_search_is_small_and_of_digits():
     made = cells("default")
-    assert len(made) == 18 and {each.dataset for each in made} == {"digits"}
-    assert {each.model for each in made} == {"mlp"}
-    assert max(each.epochs for each in made) <= 8
+    assert len(made) == 18 and {each.data.dataset for each in made} == {
+        "digits"
+    }
+    assert {each.model.model for each in made} == {"mlp"}
+    assert max(each.schedule.epochs for each in made) <= 8
     assert decays("default", "adamw") == pytest.approx(
         [1000 * value for value in decays("default", "adams")]
     )

@@ -90,7 +90,7 @@ def test_top_5_is_allowed_where_the_classes_are_many(dataset):
     values = TEXT if dataset == "ptb" else {"dataset": dataset}
     of_text = settings_lib.Settings(**values)
     found = "test_top_5_accuracy" in objective.names(of_text)
-    task = choices.task(of_text.model)
+    task = choices.task(of_text.model.model)
     assert found == top_5.applies(task, classes.get(dataset, 10))
 
 

@@ -22,7 +22,7 @@ def test_a_grid_has_its_cells_and_the_first_is_the_example():
 def test_drawn_trials_have_no_cells():
     plan = plans.make(RATE, "--tuner=random")
     assert plan.cells is None
-    assert plan.example.learning_rate == 1e-3
+    assert plan.example.optimizer.learning_rate == 1e-3
 
 
 def test_seeds_follow_the_first():
@@ -47,7 +47,7 @@ def test_the_test_data_are_left_alone_unless_named(flags, splits):
 
 def test_examples_are_held_out_before_the_objective_is_checked():
     plan = plans.make(GRID, "--num_validation=0")
-    assert plan.example.num_validation == 300
+    assert plan.example.data.num_validation == 300
     assert plan.objective == objective.Objective("validation_accuracy", True)
 
 

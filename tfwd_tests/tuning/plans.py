@@ -49,6 +49,6 @@ def count_loads(monkeypatch):
     monkeypatch.setattr(
         inputs,
         "training_steps",
-        lambda settings, source: source.examples // settings.batch_size,
+        lambda settings, source: source.examples // settings.data.batch_size,
     )
     return loads

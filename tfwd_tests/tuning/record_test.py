@@ -1,7 +1,6 @@
 """What a search tells while it goes on, and keeps."""
 
 import contextlib
-import dataclasses
 import io
 import sys
 
@@ -50,7 +49,7 @@ class Search:
         values = trial.hyperparameters.values
         folder = self.oracle.trial_folder(trial.trial_id) / f"seed_{seed}"
         made = self.plan.settings(values)
-        return dataclasses.replace(made, output_dir=str(folder))
+        return made.replace(output_dir=str(folder))
 
     def end(self, trial, result=DONE):
         folder = self.oracle.trial_folder(trial.trial_id)

@@ -22,7 +22,7 @@ def trained(monkeypatch):
     def train(settings, source=None, splits=None, goes_on=None):
         calls.append((settings, splits))
         epoch = train.first
-        while epoch < settings.epochs and goes_on(epoch):
+        while epoch < settings.schedule.epochs and goes_on(epoch):
             epoch += 1
             metrics.write(_path(settings), *train.accuracies[:epoch])
         return train.ended
@@ -35,7 +35,7 @@ def trained(monkeypatch):
 
 
 def _path(settings):
-    return pathlib.Path(settings.output_dir)
+    return pathlib.Path(settings.run.output_dir)
 
 
 def _run(tmp_path, *flags, values=CELL, trial="trial_3", seed=0, on_epoch=None):
@@ -50,13 +50,13 @@ def test_a_run_is_that_of_its_cell_and_seed(tmp_path, trained):
     flags += (f"--output_dir={tmp_path}",)
     found = _run(tmp_path, *flags, seed=5)
     ((settings, splits),) = trained.calls
-    assert settings.learning_rate == 0.01
-    assert settings.weight_decay == 1e-4 / 0.01
-    assert settings.seed == 5
-    assert settings.num_validation == 150
-    assert settings.output_dir == str(tmp_path / "trial_3" / "seed_5")
+    assert settings.optimizer.learning_rate == 0.01
+    assert settings.optimizer.weight_decay == 1e-4 / 0.01
+    assert settings.run.seed == 5
+    assert settings.data.num_validation == 150
+    assert settings.run.output_dir == str(tmp_path / "trial_3" / "seed_5")
     # The first trial has nothing to go on with.
-    assert settings.resume == "auto"
+    assert settings.run.resume == "auto"
     assert splits == ("validation",)
     assert found == outcome.Outcome("completed", 0.6, 4, 2, 2.0)
 

@@ -1,7 +1,5 @@
 """Runs share a data set, which is loaded when it is another one."""
 
-import dataclasses
-
 from tfwd.training.config import settings as settings_lib
 from tfwd.tuning.runs import sources
 from tfwd_tests.tuning import command_lines
@@ -35,7 +33,7 @@ def test_every_flag_of_the_data_counts():
         {"num_validation": 7},
         {"train_fraction": 0.5},
     ):
-        other = dataclasses.replace(plain, **flags)
+        other = plain.replace(**flags)
         assert sources.flags_of(other) != sources.flags_of(plain)
 
 

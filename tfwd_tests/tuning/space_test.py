@@ -38,8 +38,11 @@ def test_settings_of_a_cell_are_the_flags_with_its_values():
     one = space(RATES, "batch_norm=choice:true,false")
     given = command_lines.flags({"epochs": 7}, weight_decay=1e-4)
     found = one.settings(given, {"learning_rate": 1e-2, "batch_norm": False})
-    assert (found.learning_rate, found.batch_norm) == (1e-2, False)
-    assert (found.epochs, found.weight_decay) == (7, 1e-4)
+    assert (found.optimizer.learning_rate, found.model.batch_norm) == (
+        1e-2,
+        False,
+    )
+    assert (found.schedule.epochs, found.optimizer.weight_decay) == (7, 1e-4)
     assert one.names == ("learning_rate", "batch_norm")
 
 
@@ -47,7 +50,7 @@ def test_values_of_others_in_a_cell_are_passed_over():
     values = {"learning_rate": 1e-2, "tuner/epochs": 3}
     given = command_lines.flags()
     assert space(RATES).values(given, values) == {"learning_rate": 1e-2}
-    assert space(RATES).settings(given, values).learning_rate == 1e-2
+    assert space(RATES).settings(given, values).optimizer.learning_rate == 1e-2
 
 
 def test_hyperparameters_hold_every_name_in_order():
@@ -68,7 +71,7 @@ def test_decay_of_adamw_is_a_thousand_times_that_of_adams():
         [0.1, 0.5, 1e-4, 5e-4]
     )
     assert list(found[0]) == ["optimizer", "stable", "weight_decay"]
-    assert one.settings(given, one.cells()[1]).weight_decay == 0.5
+    assert one.settings(given, one.cells()[1]).optimizer.weight_decay == 0.5
 
 
 def test_factor_is_that_of_the_mode_of_the_command_line():
@@ -78,7 +81,11 @@ def test_factor_is_that_of_the_mode_of_the_command_line():
     given = command_lines.flags(optimizer="sgd", weight_decay_mode="decoupled")
     cls = optimization.OPTIMIZERS["sgd"]
     expected = optimization.decay_factor(cls, "decoupled")
-    assert one.settings(given, {"stable": 1.0}).weight_decay == expected == 10
+    assert (
+        one.settings(given, {"stable": 1.0}).optimizer.weight_decay
+        == expected
+        == 10
+    )
 
 
 def test_links_of_links_and_shares_of_the_epochs():
@@ -89,8 +96,11 @@ def test_links_of_links_and_shares_of_the_epochs():
     )
     given = command_lines.flags(schedule="step")
     found = [one.settings(given, cell) for cell in one.cells(given)]
-    assert [each.epochs for each in found] == [100, 200]
-    assert [each.decay_epochs for each in found] == [(40, 80), (80, 160)]
+    assert [each.schedule.epochs for each in found] == [100, 200]
+    assert [each.schedule.decay_epochs for each in found] == [
+        (40, 80),
+        (80, 160),
+    ]
 
 
 def test_link_takes_a_flag_of_the_command_line():
@@ -107,10 +117,12 @@ def test_flag_without_effect_in_a_cell_has_its_default_there():
     assert len(found) == 3 + 2 * 3
     made = [one.settings(given, cell) for cell in found]
     adam, kfac = made[:3], made[3:]
-    assert {each.damping for each in adam} == {None}
-    assert {each.cold_start for each in adam} == {None}
-    assert [each.damping for each in kfac] == [1e-3] * 3 + [1e-2] * 3
-    assert {(each.momentum, each.cold_start) for each in kfac} == {(0.5, False)}
+    assert {each.kfac.damping for each in adam} == {None}
+    assert {each.kfac.cold_start for each in adam} == {None}
+    assert [each.kfac.damping for each in kfac] == [1e-3] * 3 + [1e-2] * 3
+    assert {
+        (each.optimizer.momentum, each.kfac.cold_start) for each in kfac
+    } == {(0.5, False)}
     assert [cell["damping"] for cell in found[:3]] == [1e-3] * 3
 
 

@@ -139,13 +139,13 @@ def without_effect(values):
 
 def notes(settings):
     """Yields lines on what is heeded and yet changes nothing."""
-    if settings.weight_decay == 0:
+    if settings.optimizer.weight_decay == 0:
         values = fields.values(settings)
         for field in fields.of(settings):
             is_given = values[field.name] != field.default
             if field.name in _OF_DECAY and is_given:
                 yield (f"--{field.name} has no effect with --weight_decay=0.0")
-    yield from _schedule_notes(settings)
+    yield from _schedule_notes(settings.schedule)
 
 
 def _schedule_notes(settings):

@@ -61,7 +61,7 @@ def completed(settings, run_lines):
         of tfwd may have had another default.
     """
     (value,) = by_name(run_lines).get("weight_decay", [None])[-1:]
-    if settings.weight_decay is not None or value is None:
+    if settings.optimizer.weight_decay is not None or value is None:
         return settings
     try:
         return settings.replace(weight_decay=float(value))

@@ -125,83 +125,88 @@ def fits_float32(value):
 
 
 def _check_together(settings):
-    if (settings.mode == "eval") != (settings.model_file is not None):
+    if (settings.run.mode == "eval") != (settings.run.model_file is not None):
         refuse(
             "model_file",
             "is needed by --mode=eval and used by it alone",
-            settings.model_file,
+            settings.run.model_file,
         )
-    epochs = settings.decay_epochs
+    epochs = settings.schedule.decay_epochs
     if not epochs or list(epochs) != sorted({e for e in epochs if e > 0}):
         refuse(
             "decay_epochs",
             "must be increasing integers above 0",
             ",".join(map(str, epochs)),
         )
-    if settings.warmup_epochs > settings.epochs:
+    if settings.schedule.warmup_epochs > settings.schedule.epochs:
         refuse(
             "warmup_epochs",
-            f"must be at most --epochs={settings.epochs}",
-            settings.warmup_epochs,
+            f"must be at most --epochs={settings.schedule.epochs}",
+            settings.schedule.warmup_epochs,
         )
     values = fields.values(settings)
     clips = ("clipnorm", "clipvalue", "global_clipnorm")
     given = [name for name in clips if values[name] is not None]
     if len(given) > 1:
         refuse(given[1], f"excludes --{given[0]}", values[given[1]])
-    if (settings.worker_hosts is None) != (settings.task_index is None):
+    if (settings.distribution.worker_hosts is None) != (
+        settings.distribution.task_index is None
+    ):
         refuse(
             "task_index",
             "goes together with --worker_hosts",
-            settings.task_index,
+            settings.distribution.task_index,
         )
-    is_text = settings.dataset in choices.TEXTS
-    if is_text != (settings.model in choices.LANGUAGE_MODELS):
+    is_text = settings.data.dataset in choices.TEXTS
+    if is_text != (settings.model.model in choices.LANGUAGE_MODELS):
         refuse(
             "model",
             "must be lstm for --dataset=ptb and for it alone",
-            settings.model,
+            settings.model.model,
         )
-    if is_text and settings.optimizer == "kfac":
+    if is_text and settings.optimizer.optimizer == "kfac":
         refuse(
             "optimizer",
             "must not be kfac for --model=lstm, whose recurrent layers have "
             "no curvature there",
-            settings.optimizer,
+            settings.optimizer.optimizer,
         )
-    if settings.label_smoothing and settings.curvature == "empirical":
+    if (
+        settings.optimizer.label_smoothing
+        and settings.kfac.curvature == "empirical"
+    ):
         refuse(
             "label_smoothing",
             "must be 0 for --curvature=empirical, which takes the labels as "
             "they are",
-            settings.label_smoothing,
+            settings.optimizer.label_smoothing,
         )
-    if 1 < settings.restart_multiplier < 1 + _LEAST_GROWTH:
+    if 1 < settings.schedule.restart_multiplier < 1 + _LEAST_GROWTH:
         refuse(
             "restart_multiplier",
             f"must be 1 or at least {1 + _LEAST_GROWTH:g}",
-            settings.restart_multiplier,
+            settings.schedule.restart_multiplier,
         )
-    if settings.resume == "must" and settings.output_dir is None:
-        refuse("resume", "needs --output_dir", settings.resume)
-    for text in settings.weight_decay_multiplier:
+    if settings.run.resume == "must" and settings.run.output_dir is None:
+        refuse("resume", "needs --output_dir", settings.run.resume)
+    for text in settings.optimizer.weight_decay_multiplier:
         multiplier(text)
     _check_interventions(settings)
 
 
 def _check_interventions(settings):
-    first_epoch = settings.decay_scope_from_epoch
-    if first_epoch >= settings.epochs:
+    first_epoch = settings.optimizer.decay_scope_from_epoch
+    if first_epoch >= settings.schedule.epochs:
         refuse(
             "decay_scope_from_epoch",
-            f"must be below --epochs={settings.epochs}",
+            f"must be below --epochs={settings.schedule.epochs}",
             first_epoch,
         )
-    first_epoch = settings.norm_transfer_from_epoch
-    if first_epoch > settings.epochs:
+    first_epoch = settings.run.norm_transfer_from_epoch
+    if first_epoch > settings.schedule.epochs:
         refuse(
             "norm_transfer_from_epoch",
-            f"must be at most --epochs={settings.epochs}",
+            f"must be at most --epochs={settings.schedule.epochs}",
             first_epoch,
         )
 

@@ -1,6 +1,7 @@
-"""The settings of a run: frozen dataclasses, validated once, together."""
+"""The settings of a run: nested frozen dataclasses, validated once."""
 
 import dataclasses
+import warnings
 
 from tfwd.training.config import data_settings
 from tfwd.training.config import distribution_settings
@@ -14,23 +15,33 @@ from tfwd.training.config import run_settings
 from tfwd.training.config import schedule_settings
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings(
-    run_settings.Run,
-    distribution_settings.Distribution,
-    kfac_settings.KFAC,
-    optimizer_settings.Optimizer,
-    model_settings.Model,
-    data_settings.Data,
-    schedule_settings.Schedule,
-):
-    """Everything that decides a run; each field is a flag of the same name.
+@dataclasses.dataclass(frozen=True, init=False)
+class Settings:
+    """Everything that decides a run, in groups.
+
+    Each field of a group is a flag of the same name, and an argument:
+
+        settings = Settings(epochs=2, optimizer="adams")
+        settings.schedule.epochs
+        settings.replace(epochs=3)
 
     `None` means: not given, the default of whoever uses the value.
 
+    Args:
+        **flags: {name: value} of those flags that are not at their defaults.
+
     Raises:
+        TypeError: There is no such flag.
         ValueError: A value breaks a rule; the message names the flag.
     """
+
+    schedule: schedule_settings.Schedule
+    data: data_settings.Data
+    model: model_settings.Model
+    optimizer: optimizer_settings.Optimizer
+    kfac: kfac_settings.KFAC
+    distribution: distribution_settings.Distribution
+    run: run_settings.Run
 
     HEADINGS = (
         *("Run", "Data", "Model", "Training", "Devices", "Optimizer"),
@@ -39,13 +50,32 @@ class Settings(
         "Norm transfer",
     )
 
-    def __post_init__(self):
-        for field in fields.of(self):
-            value = getattr(self, field.name)
-            if rules.kind_of(field) is float and type(value) is int:
-                object.__setattr__(self, field.name, float(value))
+    def __init__(self, **flags):
+        for group in dataclasses.fields(self):
+            values = {
+                field.name: _converted(field, flags.pop(field.name))
+                for field in dataclasses.fields(group.type)
+                if field.name in flags
+            }
+            object.__setattr__(self, group.name, group.type(**values))
+        if flags:
+            raise TypeError(
+                "`Settings` takes flags of the training. Received: "
+                f"{', '.join(flags)}"
+            )
         rules.check(self)
         effects.check(self)
+
+    def __getattr__(self, name):
+        for group in dataclasses.fields(self):
+            if name in {each.name for each in dataclasses.fields(group.type)}:
+                warnings.warn(
+                    f"Settings.{name} is Settings.{group.name}.{name}",
+                    DeprecationWarning,
+                    stacklevel=2,
+                )
+                return getattr(getattr(self, group.name), name)
+        raise AttributeError(f"Settings has no flag {name!r}")
 
     def replace(self, **flags):
         """Returns settings with other values of these flags.
@@ -55,3 +85,8 @@ class Settings(
             ValueError: As of the class.
         """
         return type(self)(**fields.values(self) | flags)
+
+
+def _converted(field, value):
+    is_integer = rules.kind_of(field) is float and type(value) is int
+    return float(value) if is_integer else value

@@ -46,7 +46,7 @@ class Epochs:
         self.progress = job.progress
         self.hooks = hooks.Hooks(job, watchdog)
         self.stopped = False
-        self.has_ended = self.progress.epoch == job.settings.epochs
+        self.has_ended = self.progress.epoch == job.settings.schedule.epochs
         self._writers = writers.epochs
         self._step_rows = step_rows.StepRows(job, writers.steps)
         self._pace = pace.Pace()
@@ -55,7 +55,7 @@ class Epochs:
         self._goes_on = goes_on
         self._consensus = consensus.Consensus(job.strategy)
         self._every = due.Every(
-            job.settings.checkpoint_every,
+            job.settings.run.checkpoint_every,
             self.progress.step,
             time.monotonic(),
         )
@@ -97,7 +97,8 @@ class Epochs:
                 iterator = iter(self.job.batches(progress.step))
             if self.job.is_chief:
                 print(
-                    f"Epoch {progress.epoch + 1}/{self.job.settings.epochs}",
+                    f"Epoch {progress.epoch + 1}/"
+                    f"{self.job.settings.schedule.epochs}",
                     flush=True,
                 )
             bar = progress_bar.of(self.job)
@@ -111,7 +112,7 @@ class Epochs:
 
     def _begin(self):
         steps = self.job.steps_per_epoch
-        if self.job.settings.cold_start and not (
+        if self.job.settings.kfac.cold_start and not (
             # A checkpoint of step 0 holds what it gave.
             self.loop.curvature.had_cold_start
         ):
@@ -139,7 +140,7 @@ class Epochs:
             self.stopped or self.has_ended
         ):
             limit = min(
-                self.job.settings.steps_per_loop,
+                self.job.settings.run.steps_per_loop,
                 steps - progress.step_in_epoch,
                 self._every.limit(progress.step) or steps,
                 self._step_rows.limit(progress.step) or steps,
@@ -168,7 +169,7 @@ class Epochs:
                 self._save()
 
     def _tell_pace(self):
-        left = self.job.settings.epochs - self.progress.epoch
+        left = self.job.settings.schedule.epochs - self.progress.epoch
         line = self._pace.finished(left)
         if line is not None and self.job.is_chief:
             print(line, flush=True)
@@ -206,7 +207,9 @@ class Epochs:
         self._save()
         self._write_models()
         (has_stopped,) = self._agreement.any(self.hooks.stop)
-        self.has_ended = has_stopped or progress.epoch == job.settings.epochs
+        self.has_ended = (
+            has_stopped or progress.epoch == job.settings.schedule.epochs
+        )
 
     def _save(self):
         job = self.job

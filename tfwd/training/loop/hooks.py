@@ -45,7 +45,7 @@ class Hooks:
             [*job.features, *job.callbacks],
             model=job.model,
             verbose=0,
-            epochs=job.settings.epochs,
+            epochs=job.settings.schedule.epochs,
             steps=job.steps_per_epoch,
         )
 

@@ -15,7 +15,7 @@ class StepRows:
 
     def __init__(self, job, writers):
         self._job = job
-        self._every = job.settings.log_every
+        self._every = job.settings.run.log_every
         self._writers = writers
 
     def limit(self, step):

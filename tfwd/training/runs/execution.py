@@ -32,8 +32,8 @@ def execute(settings):
     """
     try:
         with usage.refusals():
-            with inputs.named_damage(lambda: inputs.load(settings)):
-                if settings.mode == "eval":
+            with inputs.named_damage(lambda: inputs.load(settings.data)):
+                if settings.run.mode == "eval":
                     run.evaluate(*saved_model.load(settings))
                     return 0
                 return _trained(job_lib.prepare(settings))
@@ -47,7 +47,7 @@ def _trained(job):
     except OSError as error:
         return command.fail(error)
     except _WORKER_ERRORS as error:
-        if job.settings.strategy != "multi_worker":
+        if job.settings.distribution.strategy != "multi_worker":
             raise
         return command.fail(
             f"TensorFlow failed, as it does where a worker has died: {error}"

@@ -91,7 +91,7 @@ class Job:
     @property
     def task(self):
         """Either "classification" or "language_model"."""
-        return choices.task(self.settings.model)
+        return choices.task(self.settings.model.model)
 
     @property
     def counts_top_5(self):
@@ -137,10 +137,12 @@ def prepare(settings, previous=None, source=None, splits=None, callbacks=()):
             the argument. Nothing has been written then.
     """
     optimizer_lib.check(settings)
-    measurement.check(settings.diagnostics, choices.task(settings.model))
+    measurement.check(
+        settings.run.diagnostics, choices.task(settings.model.model)
+    )
     # Made here only to be checked.
-    due.Every(settings.checkpoint_every)
-    if settings.tensorboard:
+    due.Every(settings.run.checkpoint_every)
+    if settings.run.tensorboard:
         _check_tensorboard()
     is_chief = _is_chief(settings)
     if previous is not None:
@@ -165,15 +167,15 @@ def _in_folder(folder, settings, previous, source, splits, callbacks, is_chief):
     else:
         settings = _completed(settings, folder)
         # Workers that never come are waited for here.
-        with watchdog.Watchdog(settings.step_timeout):
-            strategy = strategy_lib.create(settings)
+        with watchdog.Watchdog(settings.run.step_timeout):
+            strategy = strategy_lib.create(settings.distribution)
     _seed(settings)
     _check_replicas(settings, strategy)
     if source is None:
-        source = inputs.load(settings)
+        source = inputs.load(settings.data)
     strategy_lib.check_batches(
         strategy,
-        settings.batch_size,
+        settings.data.batch_size,
         inputs.examples_of_epoch(settings, source),
     )
     # Made here only to be checked.
@@ -190,8 +192,8 @@ def _in_folder(folder, settings, previous, source, splits, callbacks, is_chief):
     built = build.build(settings, strategy, source, plan)
     initial = None
     # What a checkpoint holds began with them.
-    if settings.init_from and stored is None and not folder.is_complete:
-        initial = initial_weights.take(settings.init_from, built.model)
+    if settings.model.init_from and stored is None and not folder.is_complete:
+        initial = initial_weights.take(settings.model.init_from, built.model)
     loop = build.make_loop(
         settings, strategy, source, built.model, built.optimizer
     )
@@ -242,17 +244,19 @@ def _in_folder(folder, settings, previous, source, splits, callbacks, is_chief):
 
 
 def _is_chief(settings):
-    if settings.strategy != "multi_worker":
+    if settings.distribution.strategy != "multi_worker":
         return True
-    if settings.output_dir is None:
+    if settings.run.output_dir is None:
         rules.refuse("output_dir", "is needed by --strategy=multi_worker", None)
-    found = cluster.configure(settings.hosts(), settings.task_index)
+    found = cluster.configure(
+        settings.distribution.hosts(), settings.distribution.task_index
+    )
     return found.is_chief
 
 
 def _of_chief(settings):
     """The chief's folder, which the chief checks."""
-    path = paths.expanded("output_dir", settings.output_dir, "a folder")
+    path = paths.expanded("output_dir", settings.run.output_dir, "a folder")
     return output.of_this_run(path, settings)
 
 
@@ -266,13 +270,13 @@ def _completed(settings, folder):
 
 def _check_replicas(settings, strategy):
     replicas = strategy.num_replicas_in_sync
-    if settings.jit_compile and replicas > 1:
+    if settings.model.jit_compile and replicas > 1:
         rules.refuse("jit_compile", f"needs one replica, not {replicas}", True)
 
 
 def _seed(settings):
-    keras.utils.set_random_seed(settings.seed)
-    if settings.deterministic:
+    keras.utils.set_random_seed(settings.run.seed)
+    if settings.run.deterministic:
         tf.config.experimental.enable_op_determinism()
 
 

@@ -78,9 +78,9 @@ def choose(settings, now=None):
             process writes to it, or there is nothing to resume under
             `--resume=must`.
     """
-    if settings.output_dir is None:
+    if settings.run.output_dir is None:
         return Folder(_fresh(settings, now or datetime.datetime.now()))
-    path = paths.expanded("output_dir", settings.output_dir, "a folder")
+    path = paths.expanded("output_dir", settings.run.output_dir, "a folder")
     try:
         return _chosen(path, settings)
     except OSError as error:
@@ -118,7 +118,7 @@ def create(folder, settings):
     """
     if not folder.is_extended and (folder.lock or folder.is_complete):
         return folder
-    is_ours = settings.output_dir is None
+    is_ours = settings.run.output_dir is None
     try:
         if folder.is_extended:
             return _extended(folder, settings)
@@ -148,9 +148,11 @@ def _chosen(path, settings):
             return folder
         return dataclasses.replace(folder, lock=locked(path))
     _check_no_other(path)
-    if settings.resume == "must":
+    if settings.run.resume == "must":
         rules.refuse(
-            "resume", f"needs a run to go on with in {path}", settings.resume
+            "resume",
+            f"needs a run to go on with in {path}",
+            settings.run.resume,
         )
     return Folder(path)
 
@@ -232,10 +234,10 @@ def _is_complete(path):
 def _fresh(settings, now):
     name = "-".join(
         (
-            settings.dataset,
+            settings.data.dataset,
             # A colon in a path would end it in lists of paths.
-            settings.model.rpartition(":")[2],
-            settings.optimizer,
+            settings.model.model.rpartition(":")[2],
+            settings.optimizer.optimizer,
             now.strftime("%Y%m%d-%H%M%S"),
         )
     )
@@ -267,7 +269,7 @@ def _check_same(settings, path):
             "and epochs may grow where no schedule is cosine",
             path,
         )
-    if settings.resume == "never":
+    if settings.run.resume == "never":
         rules.refuse(
             "output_dir",
             "must be a new folder under --resume=never; this run, with the "
@@ -283,5 +285,9 @@ def _only_extends(settings, differences):
         not others
         and name == "epochs"
         and int(there) < int(here)
-        and "cosine" not in (settings.schedule, settings.weight_decay_schedule)
+        and "cosine"
+        not in (
+            settings.schedule.schedule,
+            settings.schedule.weight_decay_schedule,
+        )
     )

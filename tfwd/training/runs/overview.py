@@ -31,7 +31,7 @@ def text(job, input_speed):
 
 def of_table(job):
     """Returns a line: why the final table has other numbers than the epochs."""
-    averages = job.settings.use_ema
+    averages = job.settings.optimizer.use_ema
     parts = [
         text
         for text, applies in (
@@ -41,7 +41,7 @@ def of_table(job):
                 _has(job, keras.layers.BatchNormalization),
             ),
             ("no dropout", _has(job, keras.layers.Dropout)),
-            ("no augmentation", job.settings.augment),
+            ("no augmentation", job.settings.data.augment),
         )
         if applies
     ]
@@ -58,8 +58,8 @@ def _model(job):
         math.prod(each.shape) for each in job.model.trainable_variables
     )
     return (
-        f"{job.settings.model}, {job.model.count_params():,} parameters, "
-        f"{trained:,} of them trained, in {job.settings.dtype_policy}"
+        f"{job.settings.model.model}, {job.model.count_params():,} parameters, "
+        f"{trained:,} of them trained, in {job.settings.model.dtype_policy}"
     )
 
 
@@ -80,16 +80,18 @@ def _devices(job):
     ]
     count = job.strategy.num_replicas_in_sync
     replicas = "1 replica" if count == 1 else f"{count} replicas"
-    return f"{replicas} (--strategy={job.settings.strategy}), " + (
+    return f"{replicas} (--strategy={job.settings.distribution.strategy}), " + (
         f"{', '.join(found)} in this process"
     )
 
 
 def _optimizer(job):
     rate = job.learning_rate(1)
-    last = job.learning_rate(job.settings.epochs * job.steps_per_epoch)
+    last = job.learning_rate(job.settings.schedule.epochs * job.steps_per_epoch)
     change = f" at first, {last:.3g} at last" if last != rate else ""
-    return f"{job.settings.optimizer}, learning rate {rate:.3g}{change}"
+    return (
+        f"{job.settings.optimizer.optimizer}, learning rate {rate:.3g}{change}"
+    )
 
 
 def _decay(optimizer):
@@ -107,12 +109,12 @@ def _decay(optimizer):
 
 
 def _steps(job):
-    epochs = job.settings.epochs
+    epochs = job.settings.schedule.epochs
     text = (
         f"{job.steps_per_epoch:,} in each of {epochs:,} epochs, "
-        f"of {job.settings.batch_size:,} {_unit(job)}"
+        f"of {job.settings.data.batch_size:,} {_unit(job)}"
     )
-    if job.settings.accumulation_steps is not None:
+    if job.settings.optimizer.accumulation_steps is not None:
         updates = job.update_of(job.steps_per_epoch)
         text += f"; {updates:,} updates in each epoch"
     return text

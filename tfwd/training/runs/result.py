@@ -57,10 +57,10 @@ def run(settings, callbacks=()):
     >>> stopping = keras.callbacks.EarlyStopping("val_loss", patience=5)
     >>> result = tfwd.training.run(settings, callbacks=[stopping])
     """
-    if settings.mode != "train":
-        rules.refuse("mode", "must be train", settings.mode)
+    if settings.run.mode != "train":
+        rules.refuse("mode", "must be train", settings.run.mode)
     _check(callbacks)
-    with inputs.named_damage(lambda: inputs.load(settings)):
+    with inputs.named_damage(lambda: inputs.load(settings.data)):
         job = job_lib.prepare(settings, callbacks=callbacks)
         code = run_lib.train(job)
     path = job.folder.files.metrics

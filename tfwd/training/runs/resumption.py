@@ -14,7 +14,7 @@ def checkpoints_of(settings, folder, built, loop, is_chief=True):
     accumulated = loop.replica_step.accumulated
     return checkpoint.Checkpoints(
         folder,
-        settings.keep_checkpoints,
+        settings.run.keep_checkpoints,
         {
             "model": built.model.variables,
             "optimizer": built.optimizer.variables,
@@ -24,8 +24,8 @@ def checkpoints_of(settings, folder, built, loop, is_chief=True):
         },
         is_chief,
         {
-            "model": settings.model,
-            "optimizer": settings.optimizer,
+            "model": settings.model.model,
+            "optimizer": settings.optimizer.optimizer,
         },
     )
 
@@ -57,9 +57,9 @@ def stored(settings, folder):
             f"needs a checkpoint that can be read ({problem}): make one "
             "readable, name another --output_dir, or move this one away to "
             "begin anew. Nothing has been changed",
-            settings.resume,
+            settings.run.resume,
         )
-    if found is None and settings.resume == "must":
+    if found is None and settings.run.resume == "must":
         rules.refuse("resume", f"needs a checkpoint in {place}", "must")
     return found
 
@@ -73,7 +73,7 @@ def check_epochs(settings, source, progress):
             f"must keep the steps of an epoch, here {steps}; the checkpoint "
             f"has {progress.step - progress.step_in_epoch} in "
             f"{progress.epoch} epochs",
-            settings.strategy,
+            settings.distribution.strategy,
         )
 
 

@@ -57,7 +57,7 @@ def _train(job, goes_on, stop):
         print(f"Going on from the checkpoint of step {job.progress.step}")
     with (
         stop,
-        watchdog_lib.Watchdog(settings.step_timeout) as watchdog,
+        watchdog_lib.Watchdog(settings.run.step_timeout) as watchdog,
     ):
         while True:
             try:
@@ -65,7 +65,7 @@ def _train(job, goes_on, stop):
                 break
             except loop_lib.NonFiniteError as error:
                 restores = job.progress.restores + 1
-                if settings.on_nan == "stop" or restores > _MOST_RESTORES:
+                if settings.run.on_nan == "stop" or restores > _MOST_RESTORES:
                     raise _with_last_state(job, error) from error
                 job = job_lib.prepare(settings, job)
                 print(
@@ -131,12 +131,12 @@ def _describe(job):
 
 def _accumulation(job):
     return accumulation.description(
-        inputs.windows(job.settings, job.source), job.settings.batch_size
+        inputs.windows(job.settings, job.source), job.settings.data.batch_size
     )
 
 
 def _finish(job, hooks, watchdog):
-    if job.settings.use_ema:
+    if job.settings.optimizer.use_ema:
         # As `fit` does at its end; the rows before are those of the raw
         # weights.
         with job.strategy.scope():
@@ -176,7 +176,10 @@ def _measured(loop, evaluation, task, on_call=lambda: None):
 def _draw(job):
     """Draws the pictures; one that fails never stops a run."""
     path, settings = job.folder.path, job.settings
-    title = f"{settings.model} on {settings.dataset}, {settings.optimizer}"
+    title = (
+        f"{settings.model.model} on {settings.data.dataset}, "
+        f"{settings.optimizer.optimizer}"
+    )
     for draw in (mechanism_logger.draw, _draw_curves):
         try:
             draw(path, title)

@@ -57,7 +57,7 @@ def _of_epochs(job):
 
 def _of_steps(job):
     progress = job.progress
-    if not job.settings.log_every:
+    if not job.settings.run.log_every:
         return
     file = logs.MetricsFile(
         job.folder.files.steps,
@@ -71,7 +71,7 @@ def _of_steps(job):
 
 
 def _of_board(job, name, first_step):
-    if job.settings.tensorboard:
+    if job.settings.run.tensorboard:
         folder = job.folder.files.tensorboard / name
         yield contextlib.closing(logs.TensorBoard(folder, first_step))
 

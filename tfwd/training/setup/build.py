@@ -48,14 +48,14 @@ def build(settings, strategy, source, plan):
     Raises:
         ValueError: The model does not fit the data, or the optimizer the model.
     """
-    keras.config.set_dtype_policy(settings.dtype_policy)
+    keras.config.set_dtype_policy(settings.model.dtype_policy)
     with strategy.scope():
         model = _model(settings, source)
         workers = strategy_lib.num_workers(strategy)
         limits.check_batches(settings, model, workers)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        factors, scope = None, settings.decay_scope
-        if scope != "all" and settings.decay_scope_from_epoch == 0:
+        factors, scope = None, settings.optimizer.decay_scope
+        if scope != "all" and settings.optimizer.decay_scope_from_epoch == 0:
             factors = decay_scope.factors(model, scope)
         optimizer = plan.create()
         registration = None
@@ -77,39 +77,42 @@ def build(settings, strategy, source, plan):
 
 
 def _model(settings, source):
-    if choices.is_function(settings.model):
-        return model_function.build(settings.model, source)
-    limits.check_model(settings, source.input_shape, source.num_classes)
+    if choices.is_function(settings.model.model):
+        return model_function.build(settings.model.model, source)
+    limits.check_model(settings.model, source.input_shape, source.num_classes)
     return models.build(
-        settings.model,
+        settings.model.model,
         source.input_shape,
         source.num_classes,
-        width=settings.width,
-        batch_norm=settings.batch_norm,
-        convention=settings.convention,
-        sync_batch_norm=settings.sync_batch_norm,
-        hidden_layers=settings.hidden_layers,
-        hidden_units=settings.hidden_units,
-        dropout=settings.dropout,
+        width=settings.model.width,
+        batch_norm=settings.model.batch_norm,
+        convention=settings.model.convention,
+        sync_batch_norm=settings.model.sync_batch_norm,
+        hidden_layers=settings.model.hidden_layers,
+        hidden_units=settings.model.hidden_units,
+        dropout=settings.model.dropout,
     )
 
 
 def make_loop(settings, strategy, source, model, optimizer=None):
     """Returns the `Loop` of a model; without optimizer, for evaluation."""
     scale = carried = accumulated = windows = None
-    finds_scale = settings.loss_scale_factor is None
-    if settings.dtype_policy == "mixed_float16" and finds_scale:
+    finds_scale = settings.optimizer.loss_scale_factor is None
+    if settings.model.dtype_policy == "mixed_float16" and finds_scale:
         with strategy.scope():
             scale = loss_scale_lib.DynamicLossScale()
     if len(model.outputs) > 1:
         carried = recurrent_state.RecurrentState(
-            strategy, model, settings.batch_size
+            strategy, model, settings.data.batch_size
         )
-    if optimizer is not None and settings.accumulation_steps is not None:
+    if (
+        optimizer is not None
+        and settings.optimizer.accumulation_steps is not None
+    ):
         windows = inputs.windows(settings, source)
         with strategy.scope():
             accumulated = accumulation.Accumulated(model.trainable_variables)
-    finish = inputs.finisher(settings, source)
+    finish = inputs.finisher(settings.data, source)
     step = step_lib.Step(
         model,
         optimizer,
@@ -118,9 +121,9 @@ def make_loop(settings, strategy, source, model, optimizer=None):
         loss_scale=scale,
         carried=carried,
         accumulated=accumulated,
-        smoothing=settings.label_smoothing,
+        smoothing=settings.optimizer.label_smoothing,
         counts_top_5=top_5.applies(
-            choices.task(settings.model), source.num_classes
+            choices.task(settings.model.model), source.num_classes
         ),
     )
-    return loop_lib.Loop(strategy, step, settings.jit_compile, windows)
+    return loop_lib.Loop(strategy, step, settings.model.jit_compile, windows)

@@ -26,14 +26,14 @@ def of(settings, model, progress):
     """
     features = []
     # From the start on the optimizer is built with the scope.
-    if settings.decay_scope_from_epoch:
+    if settings.optimizer.decay_scope_from_epoch:
         switch = decay_scope_switch.DecayScopeSwitch(
-            settings.decay_scope,
-            settings.decay_scope_from_epoch + 1,
+            settings.optimizer.decay_scope,
+            settings.optimizer.decay_scope_from_epoch + 1,
             verbose=True,
         )
         features.append(_checked(switch, settings, model))
-    if settings.norm_transfer is not None:
+    if settings.run.norm_transfer is not None:
         features.append(_norm_transfer(settings, model))
     if not progress.overshot:
         features.append(overshoot_warning.OvershootWarning(tell=print))
@@ -53,25 +53,25 @@ def diagnostics(settings, strategy, source, model, progress):
     Raises:
         ValueError: The model cannot have one of the diagnostics.
     """
-    names = settings.diagnostics
+    names = settings.run.diagnostics
     if not names:
         return None
     batches = ()
     if set(names) - set(measurement.WITHOUT_DATA):
         batches = measurement.batches(
-            source, "train", settings.diagnostics_examples, strategy
+            source, "train", settings.run.diagnostics_examples, strategy
         )
     logger = mechanism_logger.MechanismLogger(
         # That of the run, which is not made yet, follows.
         ".",
         batches,
-        every=settings.diagnostics_every,
+        every=settings.run.diagnostics_every,
         diagnostics=names,
         examples=None,
-        projections=settings.diagnostics_projections,
+        projections=settings.run.diagnostics_projections,
         # Drawn after a training that failed, too.
         picture=False,
-        seed=settings.seed,
+        seed=settings.run.seed,
         progress=progress,
     )
     return _checked(logger, settings, model)
@@ -80,18 +80,18 @@ def diagnostics(settings, strategy, source, model, progress):
 def put(logger, settings, files):
     """Lets the logger of a run write to its `run_files.Files`."""
     logger.path = files.folder
-    if settings.tensorboard:
+    if settings.run.tensorboard:
         logger.tensorboard = files.tensorboard / "diagnostics"
 
 
 def _norm_transfer(settings, model):
-    path = paths.expanded("norm_transfer", settings.norm_transfer)
+    path = paths.expanded("norm_transfer", settings.run.norm_transfer)
     try:
         with usage.refusals():
             transfer = weight_norm_transfer.WeightNormTransfer(
                 path,
-                first_epoch=settings.norm_transfer_from_epoch,
-                moments=settings.norm_transfer_moments,
+                first_epoch=settings.run.norm_transfer_from_epoch,
+                moments=settings.run.norm_transfer_moments,
             )
             return _checked(transfer, settings, model)
     except OSError as error:
@@ -107,6 +107,6 @@ def _norm_transfer(settings, model):
 def _checked(callback, settings, model):
     """Returns a callback after the checks that it makes before training."""
     callback.set_model(model)
-    callback.set_params({"epochs": settings.epochs})
+    callback.set_params({"epochs": settings.schedule.epochs})
     callback.on_train_begin()
     return callback

@@ -78,14 +78,15 @@ def named_damage(source_of):
 def training_steps(settings, source):
     """Returns the training steps of an epoch, on TPUs of full batches."""
     return source.training_steps(
-        settings.batch_size, drop_remainder=_drops(settings)
+        settings.data.batch_size, drop_remainder=_drops(settings.distribution)
     )
 
 
 def windows(settings, source):
     """Returns the `accumulation.Windows` of the run."""
     return accumulation.Windows(
-        training_steps(settings, source), settings.accumulation_steps or 1
+        training_steps(settings, source),
+        settings.optimizer.accumulation_steps or 1,
     )
 
 
@@ -95,9 +96,9 @@ def examples_of_epoch(settings, source):
     No batch of a text is a partial one, as its streams are equally long, and
     none of a TPU.
     """
-    size, batch_size = source.size("train"), settings.batch_size
-    is_text = choices.task(settings.model) == "language_model"
-    if size >= batch_size and (is_text or _drops(settings)):
+    size, batch_size = source.size("train"), settings.data.batch_size
+    is_text = choices.task(settings.model.model) == "language_model"
+    if size >= batch_size and (is_text or _drops(settings.distribution)):
         return size - size % batch_size
     return size
 
@@ -113,14 +114,14 @@ def training_batches(settings, source, strategy, step):
     """
     epoch, step = divmod(step, training_steps(settings, source))
     return source.training_batches(
-        settings.batch_size,
-        seed=settings.seed,
-        augment=settings.augment,
+        settings.data.batch_size,
+        seed=settings.run.seed,
+        augment=settings.data.augment,
         shard=strategy_lib.shard(strategy),
         first_epoch=epoch,
         first_step=step,
         finished=not _finishes_on_device(),
-        drop_remainder=_drops(settings),
+        drop_remainder=_drops(settings.distribution),
     )
 
 
@@ -131,9 +132,9 @@ def evaluation_splits(settings, source, strategy, splits=None):
     """
     # The streams of a text are rows of the carried state.
     size = (
-        settings.batch_size
-        if choices.task(settings.model) == "language_model"
-        else settings.eval_batch_size
+        settings.data.batch_size
+        if choices.task(settings.model.model) == "language_model"
+        else settings.data.eval_batch_size
     )
     return {
         split: Evaluation(

@@ -68,7 +68,7 @@ def check_lengths(settings, steps_per_epoch):
         ValueError: An update needs more steps than an epoch has, something
             would come after the end of the run, or a step has no number.
     """
-    parts = settings.accumulation_steps
+    parts = settings.optimizer.accumulation_steps
     if parts is not None and parts > steps_per_epoch:
         rules.refuse(
             "accumulation_steps",
@@ -90,8 +90,8 @@ def check_lengths(settings, steps_per_epoch):
                 f"which an epoch has {updates_per_epoch}",
                 last,
             )
-    updates = settings.epochs * updates_per_epoch
-    every = settings.ema_overwrite_frequency
+    updates = settings.schedule.epochs * updates_per_epoch
+    every = settings.optimizer.ema_overwrite_frequency
     if every is not None and every > updates:
         rules.refuse(
             "ema_overwrite_frequency",
@@ -147,13 +147,13 @@ def check_batches(settings, model, workers=1):
     Raises:
         ValueError: It alone is more than its memory.
     """
-    is_text = settings.dataset == "ptb"
+    is_text = settings.data.dataset == "ptb"
     elements = max(
         math.prod(size or 1 for size in tensor.shape[1:])
         for _, tensor in activations.named(model)
-    ) * (settings.bptt if is_text else 1)
+    ) * (settings.data.bptt if is_text else 1)
     values = fields.values(settings)
-    names = ["batch_size"] if settings.mode == "train" or is_text else []
+    names = ["batch_size"] if settings.run.mode == "train" or is_text else []
     for name in [*names, *([] if is_text else ["eval_batch_size"])]:
         value = values[name]
         needed = value / workers * elements * _FLOAT_BYTES

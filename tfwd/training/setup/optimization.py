@@ -69,7 +69,7 @@ def check(settings):
     Raises:
         ValueError: A flag that this optimizer does not take; names both.
     """
-    chosen = settings.optimizer
+    chosen = settings.optimizer.optimizer
     cls = OPTIMIZERS[chosen]
     values = fields.values(settings)
     for name in _HYPERPARAMETERS:
@@ -81,23 +81,23 @@ def check(settings):
                 f"takes {', '.join(cls.hyperparameters)}",
                 value,
             )
-    if settings.cold_start is not None and chosen != "kfac":
+    if settings.kfac.cold_start is not None and chosen != "kfac":
         rules.refuse(
             "cold_start",
             f"needs --optimizer=kfac, not --optimizer={chosen}",
-            settings.cold_start,
+            settings.kfac.cold_start,
         )
     if (
-        settings.accumulation_steps is not None
-        and settings.update_order == "authors"
+        settings.optimizer.accumulation_steps is not None
+        and settings.kfac.update_order == "authors"
     ):
         rules.refuse(
             "accumulation_steps",
             "excludes --update_order=authors, where the last batch of an "
             "update would meet other weights than the first",
-            settings.accumulation_steps,
+            settings.optimizer.accumulation_steps,
         )
-    mode = settings.weight_decay_mode
+    mode = settings.optimizer.weight_decay_mode
     if mode is not None and mode not in cls.weight_decay_modes:
         rules.refuse(
             "weight_decay_mode",
@@ -151,10 +151,10 @@ def weight_decay(settings):
 
     The default is 5e-4 times `decay_factor`.
     """
-    if settings.weight_decay is not None:
-        return settings.weight_decay
-    cls = OPTIMIZERS[settings.optimizer]
-    factor = decay_factor(cls, settings.weight_decay_mode)
+    if settings.optimizer.weight_decay is not None:
+        return settings.optimizer.weight_decay
+    cls = OPTIMIZERS[settings.optimizer.optimizer]
+    factor = decay_factor(cls, settings.optimizer.weight_decay_mode)
     return _rounded(_USUAL_DECAY * factor)
 
 
@@ -170,14 +170,14 @@ def plan(settings, steps_per_epoch, learning_rate_factor=1.0):
     Returns:
         A `Plan`.
     """
-    cls = OPTIMIZERS[settings.optimizer]
-    rate = settings.learning_rate
+    cls = OPTIMIZERS[settings.optimizer.optimizer]
+    rate = settings.optimizer.learning_rate
     if rate is None:
         rate = _default_learning_rate(cls)
     rate, decay = rates.scaled(settings, rate, weight_decay(settings))
     limits.check_lengths(settings, steps_per_epoch)
     updates_per_epoch = math.ceil(
-        steps_per_epoch / (settings.accumulation_steps or 1)
+        steps_per_epoch / (settings.optimizer.accumulation_steps or 1)
     )
     values = fields.values(settings)
     arguments = {
@@ -187,33 +187,40 @@ def plan(settings, steps_per_epoch, learning_rate_factor=1.0):
     }
     if (
         "initial_learning_rate" in cls.hyperparameters
-        and settings.initial_learning_rate is None
+        and settings.optimizer.initial_learning_rate is None
     ):
         # The rate that schedule and warm-up multiply.
         arguments["initial_learning_rate"] = rate
-    excluded = settings.exclude_from_weight_decay
-    if settings.weight_decay_mode is not None:
-        arguments["weight_decay_mode"] = settings.weight_decay_mode
+    excluded = settings.optimizer.exclude_from_weight_decay
+    if settings.optimizer.weight_decay_mode is not None:
+        arguments["weight_decay_mode"] = settings.optimizer.weight_decay_mode
     rate *= learning_rate_factor
     return Plan(
         cls,
         learning_rate=rates.warmed_up(
-            settings,
+            settings.schedule,
             rates.schedule(
-                settings, settings.schedule, rate, updates_per_epoch
+                settings.schedule,
+                settings.schedule.schedule,
+                rate,
+                updates_per_epoch,
             ),
             updates_per_epoch,
         ),
         weight_decay=decay,
         weight_decay_factor=rates.schedule(
-            settings, settings.weight_decay_schedule, 1.0, updates_per_epoch
+            settings.schedule,
+            settings.schedule.weight_decay_schedule,
+            1.0,
+            updates_per_epoch,
         ),
         arguments={
             **arguments,
             # Numbered by Keras otherwise, and part of the variables' paths.
-            "name": settings.optimizer,
+            "name": settings.optimizer.optimizer,
             "exclude_from_weight_decay": excluded,
-            "weight_decay_multipliers": settings.multipliers() or None,
+            "weight_decay_multipliers": settings.optimizer.multipliers()
+            or None,
         },
     )
 

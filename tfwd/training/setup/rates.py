@@ -14,20 +14,22 @@ def scaled(settings, rate, decay):
         ValueError: One of them leaves float32.
     """
     # Examples per update.
-    size = settings.batch_size * (settings.accumulation_steps or 1)
-    sizes = size, settings.base_batch_size
-    if settings.scaling_rule == "lr":
+    size = settings.data.batch_size * (
+        settings.optimizer.accumulation_steps or 1
+    )
+    sizes = size, settings.schedule.base_batch_size
+    if settings.schedule.scaling_rule == "lr":
         rate = scaling.linear_scaling(rate, *sizes)
-    elif settings.scaling_rule == "sqrt_lr":
+    elif settings.schedule.scaling_rule == "sqrt_lr":
         rate = scaling.square_root_scaling(rate, *sizes)
-    elif settings.scaling_rule == "weight_decay":
+    elif settings.schedule.scaling_rule == "weight_decay":
         decay = scaling.weight_decay_scaling(decay, *sizes)
     for name, value in (("learning_rate", rate), ("weight_decay", decay)):
         if not rules.fits_float32(value):
             rules.refuse(
                 "scaling_rule",
                 f"must leave a {name} that is a float32, not {value:g}",
-                settings.scaling_rule,
+                settings.schedule.scaling_rule,
             )
     return rate, decay
 

@@ -25,12 +25,12 @@ def load(settings):
     Raises:
         ValueError: No model in the file, or one for other data.
     """
-    strategy = strategy_lib.create(settings)
+    strategy = strategy_lib.create(settings.distribution)
     source, model = read(settings, strategy)
     limits.check_batches(settings, model, strategy_lib.num_workers(strategy))
     loop = build.make_loop(settings, strategy, source, model)
     splits = inputs.evaluation_splits(settings, source, strategy)
-    return loop, splits, choices.task(settings.model)
+    return loop, splits, choices.task(settings.model.model)
 
 
 def read(settings, strategy, with_optimizer=False):
@@ -47,10 +47,10 @@ def read(settings, strategy, with_optimizer=False):
     Raises:
         ValueError: No model in the file, or one for other data.
     """
-    path = keras_file.existing("model_file", settings.model_file)
-    model_function.register(settings.model)
-    source = inputs.load(settings)
-    is_text = choices.task(settings.model) == "language_model"
+    path = keras_file.existing("model_file", settings.run.model_file)
+    model_function.register(settings.model.model)
+    source = inputs.load(settings.data)
+    is_text = choices.task(settings.model.model) == "language_model"
     with strategy.scope(), keras_file.warnings_later():
         model = keras_file.model_of("model_file", path, with_optimizer)
         model_form.check("model_file", "hold", path, model, source, is_text)

@@ -64,7 +64,7 @@ def of_file(path, dataset, data_dir=None, model=None):
         data_dir=data_dir,
         model=model or ("lstm" if dataset == "ptb" else "mlp"),
     )
-    strategy = strategy_lib.create(settings)
+    strategy = strategy_lib.create(settings.distribution)
     source, model = saved_model.read(settings, strategy, with_optimizer=True)
     optimizer = model.optimizer if model.compiled else None
     return Trained(
@@ -72,7 +72,7 @@ def of_file(path, dataset, data_dir=None, model=None):
         optimizer,
         source,
         strategy,
-        choices.task(settings.model),
+        choices.task(settings.model.model),
         step=int(optimizer.iterations) if optimizer else None,
     )
 
@@ -104,12 +104,11 @@ def of_run(folder, data_dir=None):
             path,
         )
     recorded = flagfile.recorded(files.flags)
-    settings = dataclasses.replace(
-        recorded,
+    settings = recorded.replace(
         strategy="default",
         num_devices=None,
         virtual_cpus=None,
-        data_dir=data_dir or recorded.data_dir,
+        data_dir=data_dir or recorded.data.data_dir,
     )
     try:
         stored = stored_lib.read_newest(files.checkpoints)
@@ -119,8 +118,8 @@ def of_run(folder, data_dir=None):
         )
     if stored is None:
         rules.refuse("checkpoint", "must have one that can be read", path)
-    strategy = strategy_lib.create(settings)
-    source = inputs.load(settings)
+    strategy = strategy_lib.create(settings.distribution)
+    source = inputs.load(settings.data)
     plan = optimizer_lib.plan(
         settings,
         # Those of the strategy that it was trained under.
@@ -139,7 +138,7 @@ def of_run(folder, data_dir=None):
         built.optimizer,
         source,
         strategy,
-        choices.task(settings.model),
+        choices.task(settings.model.model),
         stored.progress.epoch,
         stored.progress.step,
     )

@@ -1,7 +1,5 @@
 """What a search does for one seed of a trial: a run of the training binary."""
 
-import dataclasses
-
 from tfwd.tuning.engine import outcome
 from tfwd.tuning.engine import pruning
 from tfwd.tuning.runs import histories
@@ -46,14 +44,13 @@ class Runner:
             if known is not None and known.status == outcome.PRUNED:
                 reason = f"not begun, as seed {other} was pruned"
                 return outcome.Outcome(outcome.PRUNED, None, 0, None, 0, reason)
-        settings = dataclasses.replace(
-            self._plan.settings(values),
+        settings = self._plan.settings(values).replace(
             seed=seed,
             output_dir=str(folder),
             resume="auto",
         )
         first = values.get("tuner/initial_epoch", 0)
-        last = values.get("tuner/epochs", settings.epochs)
+        last = values.get("tuner/epochs", settings.schedule.epochs)
         source = self._plan.sources.of(settings)
         reason = None
 

@@ -33,9 +33,9 @@ class Sources:
         if flags != self._flags:
             # The one before may be large.
             self._flags = self._source = None
-            self._source = inputs.load(settings)
+            self._source = inputs.load(settings.data)
             self._flags = flags
-        limits.check_data(settings, self._source)
+        limits.check_data(settings.data, self._source)
         return self._source
 
     def training_steps(self, settings):
@@ -47,7 +47,7 @@ class Sources:
         Raises:
             ValueError: As `of`.
         """
-        key = (flags_of(settings), settings.batch_size)
+        key = (flags_of(settings), settings.data.batch_size)
         if key not in self._steps:
             self._steps[key] = inputs.training_steps(
                 settings, self.of(settings)

@@ -47,7 +47,7 @@ def train(settings, source=None, splits=None, goes_on=lambda epochs: True):
         Stopped: A signal asked the process to end; the run has a checkpoint.
         OSError: A disk fails, as it would for all other runs.
     """
-    folder = pathlib.Path(settings.output_dir)
+    folder = pathlib.Path(settings.run.output_dir)
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Layers are numbered in each process, and so named as in the binary's.
     keras.backend.clear_session()
@@ -64,7 +64,7 @@ def train(settings, source=None, splits=None, goes_on=lambda epochs: True):
                 contextlib.redirect_stdout(log),
                 contextlib.redirect_stderr(log),
                 usage.refusals(),
-                inputs.named_damage(lambda: inputs.load(settings)),
+                inputs.named_damage(lambda: inputs.load(settings.data)),
             ):
                 job = job_lib.prepare(settings, source=source, splits=splits)
                 run_lib.train(job, goes_on, stop)
