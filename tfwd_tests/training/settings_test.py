@@ -5,8 +5,13 @@ How the binary refuses is in bad_input_test.py, for one rule of each kind.
 Covers `rules`.
 """
 
+import copy
+import dataclasses
+import itertools
+
 import pytest
 
+from tfwd.training.config import fields
 from tfwd.training.config import flagfile
 from tfwd.training.config import settings as settings_lib
 from tfwd.training.config import usage
@@ -240,3 +245,43 @@ def test_command_line_that_breaks_a_rule_is_refused_in_one_line(
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+def test_flags_are_replaced_by_name_and_checked_again():
+    settings = settings_lib.Settings(epochs=3, momentum=0.5, optimizer="sgd")
+    other = settings.replace(epochs=4)
+    assert other == settings_lib.Settings(
+        epochs=4, momentum=0.5, optimizer="sgd"
+    )
+    assert other != settings
+    with pytest.raises(ValueError, match="`--epochs` must be at least 1"):
+        settings.replace(epochs=0)
+
+
+def test_what_is_no_flag_is_no_argument():
+    with pytest.raises(TypeError, match="epoch"):
+        settings_lib.Settings(epoch=3)
+
+
+def test_every_flag_is_in_one_group_and_the_constructor_takes_it():
+    groups = [
+        {field.name for field in dataclasses.fields(group.type)}
+        for group in dataclasses.fields(settings_lib.Settings)
+    ]
+    known = [field.name for field in fields.of(settings_lib.Settings)]
+    assert sorted(known) == sorted(itertools.chain(*groups))
+    assert len(set(known)) == len(known)
+    settings = settings_lib.Settings(batch_size=64, beta_1=0, optimizer="adams")
+    assert settings.data.batch_size == 64
+    assert settings.optimizer.beta_1 == 0 and settings.run.seed == 0
+    assert settings_lib.Settings(**fields.values(settings)) == settings
+
+
+def test_flag_outside_of_its_group_is_read_with_a_warning():
+    settings = settings_lib.Settings(epochs=3)
+    with pytest.warns(DeprecationWarning, match="Settings.schedule.epochs"):
+        assert settings.epochs == 3
+    with pytest.raises(AttributeError, match="no flag 'epoch'"):
+        assert settings.epoch
+    assert copy.deepcopy(settings) == settings
+    assert hash(copy.copy(settings)) == hash(settings)
