@@ -206,7 +206,7 @@ class Epochs:
             writer.append(row)
         self._save()
         self._write_models()
-        (has_stopped,) = self._agreement.any(self.hooks.stop)
+        (has_stopped,) = self._consensus.any(self.hooks.stop)
         self.has_ended = (
             has_stopped or progress.epoch == job.settings.schedule.epochs
         )
