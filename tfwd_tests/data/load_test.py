@@ -1,4 +1,7 @@
-"""Every data set loads as described, or says in one line why not."""
+"""Every data set loads as described, or says in one line why not.
+
+The command that it names (`preparation`) makes it.
+"""
 
 import hashlib
 import io

@@ -1,4 +1,7 @@
-"""Batches are exact, reproducible and the same on many replicas as on one."""
+"""Batches are exact, reproducible and the same on many replicas as on one.
+
+Those of images in memory, and with them `images` and `pipeline`.
+"""
 
 import numpy as np
 import pytest
@@ -23,7 +26,7 @@ def coloured(size):
 
 
 def training(splits, batch_size, num_steps, **arguments):
-    """Per step, per replica: the batches of `data.training_batches`."""
+    """Per step, per replica: the batches of `Source.training_batches`."""
     arguments = {"seed": 1, "augment": False} | arguments
     dataset = splits.training_batches(batch_size, **arguments)
     shard = arguments.get("shard", data.Shard())
