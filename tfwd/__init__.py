@@ -24,8 +24,10 @@ __version__ = "0.1.0"
 
 __all__ = []
 _CALLBACKS = ("OvershootWarning", "SkippedSteps", "WeightDecayLogger")
-_ROOMS = ("callbacks", "data", "diagnostics", "kfac", "models", "optimizers")
-_ROOMS += ("training", "tuning")
+_ROOMS = (
+    *("callbacks", "data", "diagnostics", "kfac", "models", "optimizers"),
+    *("training", "tuning"),
+)
 
 if _binary := binaries.looked_for():
     extras.require_or_exit(

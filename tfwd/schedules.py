@@ -13,8 +13,6 @@ from keras import ops
 
 from tfwd import arguments
 
-_LearningRateSchedule = keras.optimizers.schedules.LearningRateSchedule
-
 
 def step_decay(initial_value, steps_per_epoch, epochs, factor=0.1):
     """Returns v₀ * factor^k, k the number of `epochs` that have begun.
@@ -44,7 +42,7 @@ def step_decay(initial_value, steps_per_epoch, epochs, factor=0.1):
 
 
 @keras.saving.register_keras_serializable("tfwd")
-class Warmup(_LearningRateSchedule):
+class Warmup(keras.optimizers.schedules.LearningRateSchedule):
     """Raises a schedule linearly over its first steps.
 
     With W = `steps` and t the step counted from 0:

@@ -1,4 +1,7 @@
-"""What `import tfwd` does, and the examples of README and docstrings."""
+"""What `import tfwd` does, and the examples of README and docstrings.
+
+Covers `types`.
+"""
 
 import operator
 import os

@@ -1,6 +1,6 @@
 """The binary, from its command line to its files.
 
-Covers `execution`, `job`, `command` and `run`.
+Covers `execution`, `job`, `command`, `run` and `result`.
 """
 
 import csv

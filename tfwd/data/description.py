@@ -9,6 +9,7 @@ Every error is a ValueError that goes on after the name of the file.
 
 import dataclasses
 import json
+import typing
 
 DEFAULT_TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 FILE_FORMAT = "tfrecord"
@@ -155,7 +156,7 @@ def integer(value: object, what: str) -> int:
         is_integer = value.removeprefix("-").isdecimal()
     if not is_integer:
         raise ValueError(f"{what} is {_shown(value)}, not an integer")
-    return int(value)
+    return int(typing.cast(int | str, value))
 
 
 def _split(split, dataset):

@@ -1,5 +1,7 @@
 """Labelled images, `[batch, height, width, channels]`, wherever they lie."""
 
+import typing
+
 import numpy as np
 import tensorflow as tf
 
@@ -17,6 +19,10 @@ class Images(source.Source):
         std: Per channel, for images scaled to 0..1; a model sees
             `(image - mean) / std`.
     """
+
+    image_shape: typing.Any
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

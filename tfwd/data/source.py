@@ -19,8 +19,12 @@ class Source(abc.ABC):
         name: The name that `tfwd.data.load` was given.
         num_classes: Labels are in `[0, num_classes)`.
         input_shape: The shape of one input of a model.
-        split_names: The names of the splits that there are.
     """
+
+    @property
+    @abc.abstractmethod
+    def split_names(self) -> tuple[str, ...]:
+        """The names of the splits that there are."""
 
     @abc.abstractmethod
     def size(self, split: str) -> int:

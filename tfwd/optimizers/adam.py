@@ -56,7 +56,7 @@ class Adam(moments.MomentsOptimizer):
         "adaptivity",
         "second_moment_offset",
     )
-    weight_decay_modes = decay.MODES
+    weight_decay_modes: tuple[str, ...] = decay.MODES
 
     def __init__(
         self,

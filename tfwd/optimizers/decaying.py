@@ -44,8 +44,13 @@ class DecayingOptimizer(keras_hooks.HookedOptimizer):
     `tfwd.optimizers.base.Optimizer`, which documents the arguments.
     """
 
-    hyperparameters = ()
-    weight_decay_modes = ("l2", "decoupled", "stable", "independent")
+    hyperparameters: tuple[str, ...] = ()
+    weight_decay_modes: tuple[str, ...] = (
+        "l2",
+        "decoupled",
+        "stable",
+        "independent",
+    )
     reason_to_skip = (
         "a gradient, or the sum of their squares, was not finite, or the "
         "learning rate or weight decay was not a number of at least 0"

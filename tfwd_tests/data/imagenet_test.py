@@ -1,6 +1,6 @@
 """ImageNet's records come in one reproducible order and are cropped right.
 
-Covers `jpeg`.
+Covers `image_files`, `records` and `jpeg`.
 """
 
 import io
@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
 
 
 def training(source, batch_size, num_steps, **arguments):
-    """Per step, per replica: the batches of `data.training_batches`."""
+    """Per step, per replica: the batches of `Source.training_batches`."""
     arguments = {"seed": 1, "augment": True} | arguments
     dataset = source.training_batches(batch_size, **arguments)
     shard = arguments.get("shard", data.Shard())
@@ -45,7 +45,7 @@ def training(source, batch_size, num_steps, **arguments):
 
 
 def evaluation(source, split, batch_size, **arguments):
-    """All batches of `data.evaluation_batches`, twice the same."""
+    """All batches of `Source.evaluation_batches`, twice the same."""
     dataset = source.evaluation_batches(split, batch_size, **arguments)
     assert None not in dataset.element_spec.inputs.shape
     first, second = (

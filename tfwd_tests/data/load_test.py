@@ -1,6 +1,10 @@
 """Every data set loads as described, or says in one line why not.
 
+The command that it names (`preparation`) makes it.
+
 Covers `digits` and `folder`.
+
+Covers `source`.
 """
 
 import hashlib

@@ -1,4 +1,7 @@
-"""Files of words are read and numbered, or it is said why not."""
+"""Files of words are read and numbered, or it is said why not.
+
+That is of `words` and `treebank`.
+"""
 
 import numpy as np
 import pytest

@@ -1,7 +1,4 @@
-"""Effective damping by hand; what it is for is another file's matter.
-
-Covers `damping_ratio`.
-"""
+"""Effective damping by hand; what it is for is another file's matter."""
 
 import math
 

@@ -1,6 +1,6 @@
 """Rescaled weights: unchanged predictions, references, moments, refusals.
 
-Covers `moment_scaling`, `rescaling` and `copies`.
+Covers `moment_scaling`, `rescaling`, `copies` and `weight_norm_transfer`.
 """
 
 import csv

@@ -4,8 +4,8 @@ The truth is the network itself with the kernel of the layer `scaled`
 multiplied by 1, 2 and 4: with x(c) = c^d z + o in a channel, x(4) - x(2) is
 2^d (x(2) - x(1)), and o = (2^d x(1) - x(2)) / (2^d - 1) is one number there.
 
-Covers `propagation`, `degrees`, `channel_degrees`, `linear_degrees`,
-`normalized_degrees` and `kernels`.
+Covers `propagation`, `degrees`, `kernels`, `channel_rules`, `linear_rules` and
+`normalization_rules`.
 """
 
 import keras

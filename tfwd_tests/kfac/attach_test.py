@@ -1,6 +1,6 @@
 """What a user sees of `attach`: its report, its errors, what it leaves.
 
-Covers `attachment`, `registration` and `bound`.
+Covers `attachment`, `registration`, `attached` and `configured`.
 """
 
 import keras

@@ -1,6 +1,6 @@
 """K-FAC in `compile` and `fit`, with what Keras offers around them.
 
-Covers `jax_fit` and `tensorflow_fit`.
+Covers `jax_fit`, `tensorflow_fit` and `trainer`.
 """
 
 import keras

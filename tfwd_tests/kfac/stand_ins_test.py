@@ -1,7 +1,4 @@
-"""What others put on a model or a layer is theirs: it stays, or comes back.
-
-Covers `fitting`.
-"""
+"""What others put on a model or a layer is theirs: it stays, or comes back."""
 
 import threading
 

@@ -1,4 +1,7 @@
-"""What is kept between steps: averages in numpy, failures one by one."""
+"""What is kept between steps: averages in numpy, failures one by one.
+
+Covers `curvature`.
+"""
 
 import keras
 import numpy as np

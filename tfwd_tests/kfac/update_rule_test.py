@@ -1,6 +1,6 @@
 """Thirty steps of KFAC against numpy, written from the papers.
 
-Covers `optimizer`.
+Covers `optimizer`, `curvature_optimizer` and `kl_clip`.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """What every model has in common, and what `build` refuses.
 
-Covers `arguments` and `layers`.
+Covers `arguments`, `layers` and `shapes`.
 """
 
 import keras

@@ -1,4 +1,7 @@
-"""A decay rate of one or more is recorded, and reported once."""
+"""A decay rate of one or more is recorded, and reported once.
+
+Covers `overshoot_warning`.
+"""
 
 import keras
 import numpy as np

@@ -1,4 +1,7 @@
-"""A run that was killed anywhere goes on as if it had not been."""
+"""A run that was killed anywhere goes on as if it had not been.
+
+Covers `due`.
+"""
 
 import keras
 import numpy as np

@@ -1,4 +1,7 @@
-"""Diagnostics of a run: what is measured, on what, and that no more happens."""
+"""Diagnostics of a run: what is measured, on what, and that no more happens.
+
+Covers `measurement`.
+"""
 
 import csv
 import pathlib

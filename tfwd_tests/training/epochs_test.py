@@ -1,4 +1,7 @@
-"""A run that ends at any of its writes, begun again, is as if it had not."""
+"""A run that ends at any of its writes, begun again, is as if it had not.
+
+Covers `epoch_row`.
+"""
 
 import keras
 import pytest

@@ -1,4 +1,7 @@
-"""From settings to an optimizer: arguments, defaults, scaling, schedules."""
+"""From settings to an optimizer: arguments, defaults, scaling, schedules.
+
+Covers `rates`.
+"""
 
 import keras
 import pytest

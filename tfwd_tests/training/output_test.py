@@ -1,4 +1,7 @@
-"""The output folder: fresh by default, never another run's."""
+"""The output folder: fresh by default, never another run's.
+
+Covers `run_files`.
+"""
 
 import datetime
 import errno

@@ -1,6 +1,6 @@
 """What a run says before it starts, in between, and of its table.
 
-Covers `pace`.
+Covers `pace` and `progress_bar`.
 """
 
 import datetime

@@ -1,4 +1,7 @@
-"""A run whose files were damaged loses no more than was lost already."""
+"""A run whose files were damaged loses no more than was lost already.
+
+Covers `resumption`.
+"""
 
 import os
 import pathlib

@@ -2,7 +2,8 @@
 
 How the binary refuses is in bad_input_test.py, for one rule of each kind.
 
-Covers `rules`.
+Covers `rules`, `data_settings`, `distribution_settings`, `kfac_settings`,
+`model_settings`, `optimizer_settings`, `run_settings` and `schedule_settings`.
 """
 
 import copy

@@ -1,4 +1,7 @@
-"""A step of one replica is softmax regression, whatever pads its batch."""
+"""A step of one replica is softmax regression, whatever pads its batch.
+
+Covers `hooks` and `features`.
+"""
 
 import keras
 import numpy as np

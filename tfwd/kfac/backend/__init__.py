@@ -5,8 +5,11 @@ linear algebra, replicas and compilation. `fit` on either is `tensorflow_fit`
 or `jax_fit`, and what those share `trainer`.
 """
 
+import typing
+
 import keras
 
+current: typing.Any
 if keras.backend.backend() == "tensorflow":
     from tfwd.kfac.backend import tensorflow_backend as current
 elif keras.backend.backend() == "jax":

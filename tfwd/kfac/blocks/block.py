@@ -65,9 +65,9 @@ class Block(abc.ABC):
         UnsupportedLayerError: If the layer is not covered.
     """
 
-    kind = None
-    factor_names = ("A", "G")
-    diagonal = (False, False)
+    kind: str | None = None
+    factor_names: tuple[str, ...] = ("A", "G")
+    diagonal: tuple[bool, ...] = (False, False)
 
     def __init__(self, layer):
         if not layer.built:

@@ -10,6 +10,8 @@ all backends share is used in this file and nowhere else; those of the
 TensorFlow backend are in `tensorflow_replicas`, of JAX in `jax_arrays`.
 """
 
+import typing
+
 import keras
 from keras import ops
 
@@ -18,6 +20,8 @@ from tfwd.optimizers import gradient_shapes
 from tfwd.optimizers import variable_types
 from tfwd.optimizers.backend import conditional
 
+# Of the backend in use: no type that a checker could know.
+_BackendOptimizer: typing.Any
 if keras.backend.backend() == "tensorflow":
     from tfwd.optimizers.backend import tensorflow_replicas
 

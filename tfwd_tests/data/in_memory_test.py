@@ -1,6 +1,6 @@
 """Batches are exact, reproducible and the same on many replicas as on one.
 
-Covers `batches` and `examples`.
+Covers `images`, `pipeline`, `batches` and `examples`.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ def coloured(size):
 
 
 def training(splits, batch_size, num_steps, **arguments):
-    """Per step, per replica: the batches of `data.training_batches`."""
+    """Per step, per replica: the batches of `Source.training_batches`."""
     arguments = {"seed": 1, "augment": False} | arguments
     dataset = splits.training_batches(batch_size, **arguments)
     shard = arguments.get("shard", data.Shard())
