@@ -84,11 +84,11 @@ def test_optimizers_and_models_work_without_tensorflow():
 
 
 def test_dir_shows_the_public_names_and_nothing_else():
-    rooms = "data diagnostics kfac models optimizers training tuning".split()
+    rooms = "callbacks data diagnostics kfac models optimizers training tuning"
     functions = ["decay_exclusions", "layerwise"]
-    names = {*tfwd.__all__, *rooms, *functions, "__version__"}
+    names = {*tfwd.__all__, *rooms.split(), *functions, "__version__"}
     assert dir(tfwd) == sorted(names)
-    for room in (tfwd.kfac, tfwd.models, tfwd.optimizers):
+    for room in (tfwd.callbacks, tfwd.kfac, tfwd.models, tfwd.optimizers):
         assert dir(room) == sorted(room.__all__)
         assert [n for n in dir(room) if not hasattr(room, n)] == []
 

@@ -1,4 +1,7 @@
-"""What the logger measures on two replicas is what it measures on one."""
+"""What the logger measures on two replicas is what it measures on one.
+
+Covers `chief_process`.
+"""
 
 import contextlib
 

@@ -2,9 +2,7 @@
 
 The command that it names (`preparation`) makes it.
 
-Covers `digits` and `folder`.
-
-Covers `source`.
+Covers `digits`, `folder` and `source`.
 """
 
 import hashlib

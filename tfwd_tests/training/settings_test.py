@@ -181,7 +181,7 @@ def test_multipliers_split_at_the_last_equals_sign():
             ["--base_batch_size=128"],
             ["--base_batch_size", "--scaling_rule=lr", "128"],
         ),
-        (["--decay_epochs=a"], ["--decay_epochs", "whole", "=a"]),
+        (["--decay_epochs=a"], ["--decay_epochs", "integer", "=a"]),
         (["--decay_epochs=5,3"], ["--decay_epochs", "increasing", "5,3"]),
         (
             ["--exclude_from_weight_decay="],
