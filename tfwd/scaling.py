@@ -10,7 +10,9 @@ import math
 from tfwd import arguments
 
 
-def linear_scaling(learning_rate, batch_size, base_batch_size):
+def linear_scaling(
+    learning_rate: float, batch_size: int, base_batch_size: int
+) -> float:
     """Returns learning_rate * batch_size / base_batch_size.
 
     Args:
@@ -26,7 +28,9 @@ def linear_scaling(learning_rate, batch_size, base_batch_size):
     return rate * _batch_ratio(batch_size, base_batch_size)
 
 
-def square_root_scaling(learning_rate, batch_size, base_batch_size):
+def square_root_scaling(
+    learning_rate: float, batch_size: int, base_batch_size: int
+) -> float:
     """Returns learning_rate * sqrt(batch_size / base_batch_size).
 
     Args:
@@ -42,7 +46,9 @@ def square_root_scaling(learning_rate, batch_size, base_batch_size):
     return rate * math.sqrt(_batch_ratio(batch_size, base_batch_size))
 
 
-def weight_decay_scaling(weight_decay, batch_size, base_batch_size):
+def weight_decay_scaling(
+    weight_decay: float, batch_size: int, base_batch_size: int
+) -> float:
     """Returns weight_decay * batch_size / base_batch_size.
 
     The learning rate stays as it is: this replaces linear scaling.
@@ -60,7 +66,9 @@ def weight_decay_scaling(weight_decay, batch_size, base_batch_size):
     return decay * _batch_ratio(batch_size, base_batch_size)
 
 
-def epochs_scaling(weight_decay, epochs, base_epochs):
+def epochs_scaling(
+    weight_decay: float, epochs: float, base_epochs: float
+) -> float:
     """Returns weight_decay * base_epochs / epochs: λ * epochs is kept.
 
     Args:
@@ -77,7 +85,9 @@ def epochs_scaling(weight_decay, epochs, base_epochs):
     return decay * (base_epochs / epochs)
 
 
-def normalized_weight_decay(normalized, batch_size, num_examples, epochs):
+def normalized_weight_decay(
+    normalized: float, batch_size: int, num_examples: int, epochs: float
+) -> float:
     """Returns λ = normalized * sqrt(b / (B * T)).
 
     Args:
@@ -99,7 +109,7 @@ def normalized_weight_decay(normalized, batch_size, num_examples, epochs):
     return normalized * math.sqrt(batch_size / (num_examples * epochs))
 
 
-def from_summed_loss(weight_decay, num_examples):
+def from_summed_loss(weight_decay: float, num_examples: int) -> float:
     """Returns weight_decay / num_examples.
 
     A penalty of ½ weight_decay ‖θ‖² beside the loss *summed* over
@@ -114,7 +124,7 @@ def from_summed_loss(weight_decay, num_examples):
     return decay / arguments.check_positive("num_examples", num_examples)
 
 
-def from_keras_l2(l2):
+def from_keras_l2(l2: float) -> float:
     """Returns λ = 2 * l2, since Keras' `L2(l2)` adds l2 * ‖θ‖².
 
     Args:
@@ -123,7 +133,7 @@ def from_keras_l2(l2):
     return 2 * arguments.check_non_negative("l2", l2)
 
 
-def to_keras_l2(weight_decay):
+def to_keras_l2(weight_decay: float) -> float:
     """Returns l2 = λ / 2, the inverse of `from_keras_l2`.
 
     Args:
@@ -132,7 +142,9 @@ def to_keras_l2(weight_decay):
     return arguments.check_non_negative("weight_decay", weight_decay) / 2
 
 
-def decoupled_from_stable(weight_decay, momentum, dampening=0.0):
+def decoupled_from_stable(
+    weight_decay: float, momentum: float, dampening: float = 0.0
+) -> float:
     """Returns λ_W = λ_S * (1 - dampening) / (1 - momentum).
 
     With it `SGDW(weight_decay=λ_W)` takes the steps of

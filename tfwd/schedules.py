@@ -4,6 +4,7 @@ Each is a Keras `LearningRateSchedule`: a function of the step t, counted from
 0, that Keras saves with the optimizer and calls inside the compiled step.
 """
 
+import collections.abc
 import math
 import warnings
 
@@ -12,9 +13,15 @@ import numpy as np
 from keras import ops
 
 from tfwd import arguments
+from tfwd import types
 
 
-def step_decay(initial_value, steps_per_epoch, epochs, factor=0.1):
+def step_decay(
+    initial_value: float,
+    steps_per_epoch: int,
+    epochs: collections.abc.Sequence[int],
+    factor: float = 0.1,
+) -> keras.optimizers.schedules.LearningRateSchedule:
     """Returns v₀ * factor^k, k the number of `epochs` that have begun.
 
     The first step of epoch 80, counted from 0, already has the lower value.
@@ -75,7 +82,9 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
         (https://arxiv.org/abs/1706.02677), Section 2.2.
     """
 
-    def __init__(self, schedule, steps, name="warmup"):
+    def __init__(
+        self, schedule: types.Schedule, steps: int, name: str = "warmup"
+    ):
         super().__init__()
         if not arguments.is_schedule(schedule):
             schedule = arguments.check_non_negative("schedule", schedule)
@@ -109,7 +118,9 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
         return cls(**{**config, "schedule": schedule})
 
 
-def cosine(initial_value, total_steps, final_fraction=0.0):
+def cosine(
+    initial_value: float, total_steps: int, final_fraction: float = 0.0
+) -> keras.optimizers.schedules.LearningRateSchedule:
     """Deprecated: use `keras.optimizers.schedules.CosineDecay`."""
     _warn("cosine", "CosineDecay(initial_value, total_steps, alpha=...)")
     return keras.optimizers.schedules.CosineDecay(
@@ -119,7 +130,11 @@ def cosine(initial_value, total_steps, final_fraction=0.0):
     )
 
 
-def cosine_restarts(initial_value, first_period_steps, period_multiplier=2.0):
+def cosine_restarts(
+    initial_value: float,
+    first_period_steps: int,
+    period_multiplier: float = 2.0,
+) -> keras.optimizers.schedules.LearningRateSchedule:
     """Deprecated: use `keras.optimizers.schedules.CosineDecayRestarts`."""
     _warn(
         "cosine_restarts",

@@ -13,7 +13,7 @@ class ConfiguredOptimizer(damped.DampedOptimizer):
         learning_rate: η.
         weight_decay: λ.
         configuration: A `configuration.Configuration`.
-        **policy_arguments: See `damped.DampedOptimizer`.
+        **base_arguments: See `damped.DampedOptimizer`.
     """
 
     # The order of the constructor. The damping is a variable.
@@ -24,12 +24,12 @@ class ConfiguredOptimizer(damped.DampedOptimizer):
     )
 
     def __init__(
-        self, learning_rate, weight_decay, *, configuration, **policy_arguments
+        self, learning_rate, weight_decay, *, configuration, **base_arguments
     ):
         configuration.check_accumulation(
-            policy_arguments.get("gradient_accumulation_steps")
+            base_arguments.get("gradient_accumulation_steps")
         )
-        super().__init__(learning_rate, weight_decay, **policy_arguments)
+        super().__init__(learning_rate, weight_decay, **base_arguments)
         self.configuration = configuration
 
     def __getattr__(self, name):

@@ -18,16 +18,16 @@ class DampedOptimizer(base.Optimizer):
         learning_rate: η.
         weight_decay: The coefficient of the decay.
         damping: A float > 0, or a Keras `LearningRateSchedule`.
-        **policy_arguments: See `tfwd.optimizers.base.Optimizer`.
+        **base_arguments: See `tfwd.optimizers.base.Optimizer`.
     """
 
     def __init__(
-        self, learning_rate, weight_decay, *, damping, **policy_arguments
+        self, learning_rate, weight_decay, *, damping, **base_arguments
     ):
         is_schedule = arguments.is_schedule(damping)
         if not is_schedule:
             damping = arguments.check_positive("damping", damping)
-        super().__init__(learning_rate, weight_decay, **policy_arguments)
+        super().__init__(learning_rate, weight_decay, **base_arguments)
         self._damping = (
             damping if is_schedule else self._scalar("damping", damping)
         )

@@ -1,15 +1,18 @@
 """K-FAC: the gradient times the inverse of a Kronecker-factored curvature."""
 
 import contextlib
+import typing
 
 import keras
 from keras import ops
 
 from tfwd import arguments
+from tfwd import types
 from tfwd.kfac import backward
 from tfwd.kfac import configuration
 from tfwd.kfac import curvature_optimizer
 from tfwd.kfac import kl_clip as kl_clip_lib
+from tfwd.kfac import registration
 from tfwd.optimizers import decaying
 from tfwd.optimizers import wrappers
 
@@ -73,7 +76,7 @@ class KFAC(curvature_optimizer.CurvatureOptimizer):
             `"authors"`: the step first, as in the code of Zhang et al. 2019.
         seed: Seed of the sampled vectors, a function of it, the step and the
             number of the example.
-        **policy_arguments: See `tfwd.optimizers.base.Optimizer`.
+        **base_arguments: See `tfwd.optimizers.base.Optimizer`.
 
     Example:
     >>> model.compile(optimizer=tfwd.KFAC(1e-3, weight_decay=0.1), loss="mse")
@@ -93,24 +96,24 @@ class KFAC(curvature_optimizer.CurvatureOptimizer):
 
     def __init__(
         self,
-        learning_rate=1e-3,
-        weight_decay=0.0,
+        learning_rate: types.Schedule = 1e-3,
+        weight_decay: types.Schedule = 0.0,
         *,
-        curvature="fisher",
-        damping=1e-3,
-        damping_mode="factored",
-        momentum=0.9,
-        factor_decay=0.95,
-        factor_every=10,
-        inverse_every=100,
-        kl_clip=None,
-        stagger_inverses=False,
-        curvature_scale=None,
-        estimation="sampled",
-        on_unsupported="error",
-        update_order="algorithm",
-        seed=0,
-        **policy_arguments,
+        curvature: types.Curvature = "fisher",
+        damping: types.Schedule = 1e-3,
+        damping_mode: typing.Literal["factored", "eigen"] = "factored",
+        momentum: float = 0.9,
+        factor_decay: float = 0.95,
+        factor_every: int = 10,
+        inverse_every: int = 100,
+        kl_clip: float | None = None,
+        stagger_inverses: bool = False,
+        curvature_scale: float | None = None,
+        estimation: types.Estimation = "sampled",
+        on_unsupported: typing.Literal["error", "sgd"] = "error",
+        update_order: typing.Literal["algorithm", "authors"] = "algorithm",
+        seed: int = 0,
+        **base_arguments: typing.Any,
     ):
         super().__init__(
             learning_rate,
@@ -131,7 +134,7 @@ class KFAC(curvature_optimizer.CurvatureOptimizer):
                 update_order=update_order,
                 seed=seed,
             ),
-            **policy_arguments,
+            **base_arguments,
         )
         if not self.skip_nonfinite:
             raise ValueError(
@@ -273,7 +276,9 @@ class KFAC(curvature_optimizer.CurvatureOptimizer):
         )
 
 
-def attach(model, loss=None):
+def attach(
+    model: keras.Model, loss: types.Loss | None = None
+) -> registration.Report:
     """Attaches the K-FAC that a model is compiled with, wrapped or not.
 
     Args:

@@ -1,9 +1,12 @@
 """Adam whose element-wise learning rates close in on that of SGD."""
 
+import typing
+
 import keras
 from keras import ops
 
 from tfwd import arguments
+from tfwd import types
 from tfwd.optimizers import moments
 from tfwd.optimizers import weight_decay as decay
 
@@ -65,17 +68,17 @@ class AdaBound(moments.MomentsOptimizer):
 
     def __init__(
         self,
-        learning_rate=1e-3,
-        weight_decay=0.0,
+        learning_rate: types.Schedule = 1e-3,
+        weight_decay: types.Schedule = 0.0,
         *,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        final_learning_rate=0.1,
-        gamma=1e-3,
-        initial_learning_rate=None,
-        adaptivity=0.5,
-        **base_arguments,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        final_learning_rate: float = 0.1,
+        gamma: float = 1e-3,
+        initial_learning_rate: float | None = None,
+        adaptivity: float = 0.5,
+        **base_arguments: typing.Any,
     ):
         if initial_learning_rate is None:
             if callable(learning_rate):

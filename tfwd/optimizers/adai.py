@@ -1,9 +1,12 @@
 """Adaptive inertia: Adai, AdaiW, AdaiS."""
 
+import typing
+
 import keras
 from keras import ops
 
 from tfwd import arguments
+from tfwd import types
 from tfwd.optimizers import base
 from tfwd.optimizers import variable_types
 from tfwd.optimizers import weight_decay as decay
@@ -52,13 +55,13 @@ class Adai(base.Optimizer):
 
     def __init__(
         self,
-        learning_rate=1.0,
-        weight_decay=0.0,
+        learning_rate: types.Schedule = 1.0,
+        weight_decay: types.Schedule = 0.0,
         *,
-        beta_0=0.1,
-        beta_2=0.99,
-        epsilon=1e-3,
-        **base_arguments,
+        beta_0: float = 0.1,
+        beta_2: float = 0.99,
+        epsilon: float = 1e-3,
+        **base_arguments: typing.Any,
     ):
         beta_0 = arguments.check_non_negative("beta_0", beta_0)
         beta_2 = arguments.check_decay_rate("beta_2", beta_2)

@@ -1,9 +1,12 @@
 """Adam with its weight decays: Adam, AdamW, AdamS."""
 
+import typing
+
 import keras
 from keras import ops
 
 from tfwd import arguments
+from tfwd import types
 from tfwd.optimizers import moments
 from tfwd.optimizers import weight_decay as decay
 
@@ -56,19 +59,19 @@ class Adam(moments.MomentsOptimizer):
         "adaptivity",
         "second_moment_offset",
     )
-    weight_decay_modes: tuple[str, ...] = decay.MODES
+    weight_decay_modes: tuple[types.DecayMode, ...] = decay.MODES
 
     def __init__(
         self,
-        learning_rate=1e-3,
-        weight_decay=0.0,
+        learning_rate: types.Schedule = 1e-3,
+        weight_decay: types.Schedule = 0.0,
         *,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        adaptivity=0.5,
-        second_moment_offset=0.0,
-        **base_arguments,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        adaptivity: float = 0.5,
+        second_moment_offset: float = 0.0,
+        **base_arguments: typing.Any,
     ):
         adaptivity = arguments.check_interval("adaptivity", adaptivity, 0, 1)
         second_moment_offset = arguments.check_non_negative(

@@ -1,5 +1,6 @@
 """In which mode weights decay, and how much, step by step."""
 
+import typing
 import warnings
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from tfwd import arguments
+from tfwd import types
 from tfwd.optimizers import initial_values
 from tfwd.optimizers import keras_arguments as keras_checks
 from tfwd.optimizers.backend import keras_hooks
@@ -45,7 +47,7 @@ class DecayingOptimizer(keras_hooks.HookedOptimizer):
     """
 
     hyperparameters: tuple[str, ...] = ()
-    weight_decay_modes: tuple[str, ...] = (
+    weight_decay_modes: tuple[types.DecayMode, ...] = (
         "l2",
         "decoupled",
         "stable",
@@ -58,13 +60,14 @@ class DecayingOptimizer(keras_hooks.HookedOptimizer):
 
     def __init__(
         self,
-        learning_rate,
-        weight_decay=0.0,
+        learning_rate: types.Schedule,
+        weight_decay: types.Schedule = 0.0,
         *,
-        weight_decay_mode=None,
-        weight_decay_schedule=None,
-        skip_nonfinite=True,
-        **keras_arguments,
+        weight_decay_mode: types.DecayMode | None = None,
+        weight_decay_schedule: keras.optimizers.schedules.LearningRateSchedule
+        | None = None,
+        skip_nonfinite: bool = True,
+        **keras_arguments: typing.Any,
     ):
         if weight_decay_mode is None:
             weight_decay_mode = self.weight_decay_modes[0]

@@ -1,11 +1,13 @@
 """Moving averages of the gradient and its square, for the Adam-like rules."""
 
 import math
+import typing
 
 import keras
 from keras import ops
 
 from tfwd import arguments
+from tfwd import types
 from tfwd.optimizers import base
 from tfwd.optimizers import variable_types
 
@@ -43,13 +45,13 @@ class MomentsOptimizer(base.Optimizer):
 
     def __init__(
         self,
-        learning_rate,
-        weight_decay,
+        learning_rate: types.Schedule,
+        weight_decay: types.Schedule,
         *,
-        beta_1,
-        beta_2,
-        epsilon,
-        **base_arguments,
+        beta_1: float,
+        beta_2: float,
+        epsilon: float,
+        **base_arguments: typing.Any,
     ):
         """Checks and keeps the constants of the moving averages."""
         beta_1 = arguments.check_decay_rate("beta_1", beta_1)

@@ -1,9 +1,12 @@
 """Adam with a partial power of its second moment."""
 
+import typing
+
 import keras
 from keras import ops
 
 from tfwd import arguments
+from tfwd import types
 from tfwd.optimizers import moments
 from tfwd.optimizers import weight_decay as decay
 
@@ -52,14 +55,14 @@ class Padam(moments.MomentsOptimizer):
 
     def __init__(
         self,
-        learning_rate=0.01,
-        weight_decay=0.0,
+        learning_rate: types.Schedule = 0.01,
+        weight_decay: types.Schedule = 0.0,
         *,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        partial=0.25,
-        **base_arguments,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        partial: float = 0.25,
+        **base_arguments: typing.Any,
     ):
         partial = arguments.check_interval("partial", partial, 0, 0.5)
         super().__init__(

@@ -1,11 +1,13 @@
 """Adam that waits until the variance of its step size is known."""
 
 import math
+import typing
 
 import keras
 from keras import ops
 
 from tfwd import arguments
+from tfwd import types
 from tfwd.optimizers import moments
 from tfwd.optimizers import weight_decay as decay
 
@@ -93,13 +95,13 @@ class RAdam(moments.MomentsOptimizer):
 
     def __init__(
         self,
-        learning_rate=1e-3,
-        weight_decay=0.0,
+        learning_rate: types.Schedule = 1e-3,
+        weight_decay: types.Schedule = 0.0,
         *,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        **base_arguments,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        **base_arguments: typing.Any,
     ):
         beta_2 = arguments.check_interval(
             "beta_2", beta_2, 2 / 3, 1, open_high=True

@@ -1,5 +1,9 @@
 """Which variables of a model decay and move, and by which factors."""
 
+import collections.abc
+import typing
+
+from tfwd import types
 from tfwd.optimizers import decay_report
 from tfwd.optimizers import decaying
 from tfwd.optimizers import factors as factors_lib
@@ -17,13 +21,13 @@ class SelectiveOptimizer(decaying.DecayingOptimizer):
 
     def __init__(
         self,
-        learning_rate,
-        weight_decay=0.0,
+        learning_rate: types.Schedule,
+        weight_decay: types.Schedule = 0.0,
         *,
-        learning_rate_multipliers=None,
-        weight_decay_multipliers=None,
-        exclude_from_weight_decay=(),
-        **base_arguments,
+        learning_rate_multipliers: dict[str, float] | None = None,
+        weight_decay_multipliers: dict[str, float] | None = None,
+        exclude_from_weight_decay: collections.abc.Sequence[str] = (),
+        **base_arguments: typing.Any,
     ):
         factors = factors_lib.VariableFactors(
             selection.exclusions(

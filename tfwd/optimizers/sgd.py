@@ -1,9 +1,12 @@
 """Stochastic gradient descent with momentum: SGD, SGDW, SGDS."""
 
+import typing
+
 import keras
 from keras import ops
 
 from tfwd import arguments
+from tfwd import types
 from tfwd.optimizers import base
 
 
@@ -63,14 +66,14 @@ class SGD(base.Optimizer):
 
     def __init__(
         self,
-        learning_rate=0.1,
-        weight_decay=0.0,
+        learning_rate: types.Schedule = 0.1,
+        weight_decay: types.Schedule = 0.0,
         *,
-        momentum=0.9,
-        dampening=0.0,
-        nesterov=False,
-        folded_learning_rate=False,
-        **base_arguments,
+        momentum: float = 0.9,
+        dampening: float = 0.0,
+        nesterov: bool = False,
+        folded_learning_rate: bool = False,
+        **base_arguments: typing.Any,
     ):
         momentum = arguments.check_decay_rate("momentum", momentum)
         dampening = arguments.check_interval("dampening", dampening, 0, 1)

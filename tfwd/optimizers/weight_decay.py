@@ -17,9 +17,17 @@ import math
 import keras
 from keras import ops
 
+from tfwd import types
+
 _LONGEST_SUM = 2**16
 
-MODES = ("l2", "decoupled", "stable", "independent", "elementwise")
+MODES: tuple[types.DecayMode, ...] = (
+    "l2",
+    "decoupled",
+    "stable",
+    "independent",
+    "elementwise",
+)
 
 
 def penalized_gradient(gradient, variable, coefficient):

@@ -1,9 +1,12 @@
 """Adam whose second moment moves by additive, not multiplicative, steps."""
 
+import typing
+
 import keras
 from keras import ops
 
 from tfwd import arguments
+from tfwd import types
 from tfwd.optimizers import initial_values
 from tfwd.optimizers import moments
 from tfwd.optimizers import weight_decay as decay
@@ -57,15 +60,15 @@ class Yogi(moments.MomentsOptimizer):
 
     def __init__(
         self,
-        learning_rate=1e-3,
-        weight_decay=0.0,
+        learning_rate: types.Schedule = 1e-3,
+        weight_decay: types.Schedule = 0.0,
         *,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-3,
-        initial_accumulator_value=1e-6,
-        adaptivity=0.5,
-        **base_arguments,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-3,
+        initial_accumulator_value: float = 1e-6,
+        adaptivity: float = 0.5,
+        **base_arguments: typing.Any,
     ):
         initial_accumulator_value = arguments.check_non_negative(
             "initial_accumulator_value", initial_accumulator_value
