@@ -31,6 +31,7 @@ ORDER = {
         "extras",
         "kfac",
         "optimizers",
+        "types",
     },
     "data": {"extras"},
     "diagnose": {"training"},

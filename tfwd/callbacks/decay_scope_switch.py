@@ -5,6 +5,7 @@ import contextlib
 import keras
 
 from tfwd import arguments
+from tfwd import types
 from tfwd.callbacks import chief_process
 from tfwd.diagnostics.scale_invariance import decay_scope
 from tfwd.optimizers import wrappers
@@ -76,7 +77,9 @@ class DecayScopeSwitch(keras.callbacks.Callback):
     >>> history = model.fit(x, y, epochs=200, callbacks=[switch])
     """
 
-    def __init__(self, scope, first_epoch, verbose=False):
+    def __init__(
+        self, scope: types.DecayScope, first_epoch: int, verbose: bool = False
+    ):
         """Checks and keeps the arguments."""
         super().__init__()
         arguments.check_choice("scope", scope, decay_scope.SCOPES)

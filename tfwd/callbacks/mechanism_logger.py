@@ -1,7 +1,10 @@
 """A Keras callback that measures the three mechanisms while a model trains."""
 
+import collections.abc
 import functools
+import os
 import time
+import typing
 
 import keras
 from keras import ops
@@ -9,6 +12,7 @@ from keras import ops
 from tfwd import arguments
 from tfwd import durable
 from tfwd import extras
+from tfwd import types
 from tfwd.callbacks import chief_process
 from tfwd.diagnostics import kronecker_factors
 from tfwd.diagnostics import mechanisms
@@ -74,19 +78,19 @@ class MechanismLogger(keras.callbacks.Callback):
 
     def __init__(
         self,
-        path,
-        data,
-        every=1,
-        diagnostics=mechanisms.DEFAULT,
+        path: str | os.PathLike,
+        data: types.Data,
+        every: int = 1,
+        diagnostics: collections.abc.Collection[str] = mechanisms.DEFAULT,
         *,
-        examples=1000,
-        projections=1,
-        loss=None,
-        mode="training",
-        tensorboard=None,
-        picture=True,
-        seed=0,
-        progress=None,
+        examples: int | None = 1000,
+        projections: int | None = 1,
+        loss: types.Loss | None = None,
+        mode: types.Mode = "training",
+        tensorboard: str | os.PathLike | None = None,
+        picture: bool = True,
+        seed: int = 0,
+        progress: typing.Any = None,
     ):
         super().__init__()
         every = arguments.check_integer("every", every, 1)

@@ -1,5 +1,6 @@
 """A callback that tells when weight decay overshoots zero."""
 
+import collections.abc
 import warnings
 
 import keras
@@ -27,7 +28,9 @@ class OvershootWarning(keras.callbacks.Callback):
     >>> history = model.fit(x, y, callbacks=[callback], verbose=0)
     """
 
-    def __init__(self, tell=None):
+    def __init__(
+        self, tell: collections.abc.Callable[[str], None] | None = None
+    ):
         """Starts with nothing reported."""
         super().__init__()
         if not (tell is None or callable(tell)):
@@ -36,7 +39,7 @@ class OvershootWarning(keras.callbacks.Callback):
                 f"Received: tell={arguments.shown(tell)}"
             )
         self._tell = tell or _warn
-        self._reported = set()
+        self._reported: set[int] = set()
 
     def on_epoch_end(self, epoch, logs=None):
         """Tells of the optimizers that overshot and were not reported yet."""

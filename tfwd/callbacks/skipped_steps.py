@@ -35,7 +35,7 @@ class SkippedSteps(keras.callbacks.Callback):
     >>> history = model.fit(x, y, callbacks=[callback], verbose=0)
     """
 
-    def __init__(self, stop_after=None):
+    def __init__(self, stop_after: int | None = None):
         """Checks the argument."""
         super().__init__()
         if stop_after is not None:

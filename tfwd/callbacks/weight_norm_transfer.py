@@ -1,6 +1,8 @@
 """A callback that gives the weights the norms of another run."""
 
 import collections.abc
+import os
+import typing
 import warnings
 
 import keras
@@ -39,7 +41,14 @@ class WeightNormTransfer(keras.callbacks.Callback):
         Zhang et al. 2019, Section 4.1 and Figure 4 ("wn-conv").
     """
 
-    def __init__(self, norms, *, layers=None, first_epoch=1, moments="keep"):
+    def __init__(
+        self,
+        norms: str | os.PathLike | collections.abc.Mapping,
+        *,
+        layers: collections.abc.Sequence[str] | None = None,
+        first_epoch: int = 1,
+        moments: typing.Literal["keep", "scale"] = "keep",
+    ):
         """Checks and keeps the arguments."""
         super().__init__()
         arguments.check_choice("moments", moments, norm_transfer.MOMENTS)

@@ -1,5 +1,10 @@
 """An optimizer whose class, η and λ are hyperparameters of KerasTuner."""
 
+import collections.abc
+import typing
+
+import keras
+
 from tfwd import arguments
 from tfwd.training.setup import optimization as optimizer_lib
 from tfwd.tuning import coordinates
@@ -16,16 +21,18 @@ DEFAULT_RANGES = {
 
 
 def optimizer(
-    hp,
-    optimizers=("adamw", "adams"),
-    learning_rate=(1e-4, 1e-1),
-    weight_decay=None,
+    hp: typing.Any,
+    optimizers: collections.abc.Sequence[str] = ("adamw", "adams"),
+    learning_rate: tuple[float, float] = (1e-4, 1e-1),
+    weight_decay: tuple[float, float] | None = None,
     *,
-    coordinate="weight_decay",
-    steps_per_epoch=None,
-    damping=(1e-4, 1e-1),
-    **fixed,
-):
+    coordinate: typing.Literal[
+        "weight_decay", "rate", "timescale"
+    ] = "weight_decay",
+    steps_per_epoch: int | None = None,
+    damping: tuple[float, float] = (1e-4, 1e-1),
+    **fixed: typing.Any,
+) -> keras.optimizers.Optimizer:
     """Returns an optimizer that hyperparameters choose.
 
     | hyperparameter      | active for | what it is                           |

@@ -44,7 +44,12 @@ class SettingsHyperModel(keras_tuner.HyperModel):
             range or a choice makes no run; one line.
     """
 
-    def __init__(self, settings, space, links=None):
+    def __init__(
+        self,
+        settings: settings_lib.Settings,
+        space: dict[str, str],
+        links: dict[str, str] | None = None,
+    ):
         super().__init__()
         if not isinstance(settings, settings_lib.Settings):
             raise ValueError(
@@ -62,7 +67,7 @@ class SettingsHyperModel(keras_tuner.HyperModel):
         self._space.check(self._flags)
         self._sources = sources.Sources()
         # {trial id: executions in this process}.
-        self._executions = {}
+        self._executions: dict[str, int] = {}
 
     def settings(self, hp):
         """Returns the `Settings` of a trial, links resolved."""

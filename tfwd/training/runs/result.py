@@ -1,11 +1,13 @@
 """A run from Python, `tfwd.training.run`, and what it returns."""
 
+import collections.abc
 import dataclasses
 import pathlib
 
 import keras
 
 from tfwd.training.config import rules
+from tfwd.training.config import settings as settings_lib
 from tfwd.training.runs import job as job_lib
 from tfwd.training.runs import logs
 from tfwd.training.runs import run as run_lib
@@ -28,7 +30,10 @@ class Result:
     exit_code: int
 
 
-def run(settings, callbacks=()):
+def run(
+    settings: settings_lib.Settings,
+    callbacks: collections.abc.Sequence[keras.callbacks.Callback] = (),
+) -> Result:
     """Trains as `python -m tfwd.train` does, with Keras callbacks as in `fit`.
 
     Callbacks see the epochs from 0, with logs that have the columns of

@@ -13,6 +13,7 @@ regret of a default), `valley` (the slope), `basin` (the area) and `bootstrap`
 (the interval).
 """
 
+import collections.abc
 import dataclasses
 import functools
 
@@ -20,6 +21,7 @@ from tfwd import arguments
 from tfwd import text_table
 from tfwd.tuning.maps import basin as basin_lib
 from tfwd.tuning.maps import bootstrap
+from tfwd.tuning.maps import grid as grid_lib
 from tfwd.tuning.maps import optimum
 from tfwd.tuning.maps import valley
 
@@ -42,16 +44,16 @@ class Finding:
 
 
 def findings(
-    grid,
+    grid: grid_lib.Grid,
     *,
-    default=None,
-    thresholds=(),
-    above_best=(),
-    within=None,
-    resamples=1000,
-    confidence=0.95,
-    seed=0,
-):
+    default: float | None = None,
+    thresholds: collections.abc.Sequence[float] = (),
+    above_best: collections.abc.Sequence[float] = (),
+    within: float | None = None,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> list[Finding]:
     """Returns what a map says, a list of `Finding`.
 
     In this order: the best x, y and their objective; the slope, given three
@@ -95,7 +97,7 @@ def findings(
     ]
 
 
-def as_text(found):
+def as_text(found: collections.abc.Iterable[Finding]) -> str:
     """Returns findings as aligned lines: name, value, interval, remark."""
     cells = [
         (each.name, _number(each.value), _ends(each.interval), each.remark)

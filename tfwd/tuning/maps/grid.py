@@ -5,6 +5,7 @@ objective is stored so that lower is better. A trial that diverged is
 infinitely bad, and with it the mean of its cell, however good its other seeds.
 """
 
+import collections.abc
 import dataclasses
 import numbers
 
@@ -92,7 +93,13 @@ class Grid:
             )
 
 
-def from_trials(trials, x, y, *, maximize=False):
+def from_trials(
+    trials: collections.abc.Iterable[dict],
+    x: str,
+    y: str,
+    *,
+    maximize: bool = False,
+) -> Grid:
     """Returns the `Grid` of the rows of a trials.csv.
 
     A completed trial counts with its objective, infinitely bad if that is not

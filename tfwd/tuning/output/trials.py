@@ -7,6 +7,7 @@ where there is none; the id of a trial and a reason are always texts.
 """
 
 import csv
+import os
 import pathlib
 
 COLUMNS = ("seed", "objective", "status")
@@ -14,7 +15,7 @@ _TEXTS = ("trial", "status", "reason")
 _BOOLEANS = {"true": True, "false": False}
 
 
-def read(path):
+def read(path: str | os.PathLike) -> list[dict]:
     """Returns the rows of a trials.csv.
 
     Args:
