@@ -13,7 +13,7 @@ def main(arguments):
 
     Returns:
         Exit code: 0; 2 after one line on stderr for bad input and for a loss
-        that is no longer a number; 1 for a disk or a worker that fails; 128 +
+        that is NaN or infinite; 1 for a disk or a worker that fails; 128 +
         the number of the signal that stopped it.
     """
     command.begin()

@@ -9,7 +9,7 @@ RANGE = " to ".join(".".join(map(str, each)) for each in (OLDEST, NEWEST))
 
 
 def is_tried(version):
-    """Tells whether a version of Keras, such as "3.15.1", was tried."""
+    """Returns whether a version of Keras, such as "3.15.1", was tried."""
     minor = tuple(int(part) for part in version.split(".")[:2])
     return OLDEST <= minor <= NEWEST
 

@@ -60,10 +60,10 @@ class MechanismLogger(keras.callbacks.Callback):
         tensorboard: That of the scalars. Both may be set before training.
         rows: The rows of diagnostics.csv so far.
         seconds: What the measurements of the last `fit` took, with their
-            compilation, files and picture.
+            compilation, files and plot.
 
     Raises:
-        ImportError: If a picture is to be drawn without the extra `plot`.
+        ImportError: If a plot is to be drawn without the extra `plot`.
         ValueError: If an argument breaks its rule; when training starts, if
             the model cannot have a diagnostic.
 
@@ -171,7 +171,7 @@ class MechanismLogger(keras.callbacks.Callback):
         self._measure(epoch + 1)
 
     def on_train_end(self, logs=None):
-        """Draws the picture and tells what the measurements took."""
+        """Draws the plot and tells what the measurements took."""
         start = time.perf_counter()
         self.close()
         if self._file is None:

@@ -63,8 +63,8 @@ class DampedOptimizer(base.Optimizer):
 
     def step_is_finite(self, gradients):
         """Returns whether, besides, the damping is finite and above 0."""
-        is_possible = super().step_is_finite(gradients)
-        return ops.logical_and(is_possible, is_valid(self.damping_now()))
+        is_finite = super().step_is_finite(gradients)
+        return ops.logical_and(is_finite, is_valid(self.damping_now()))
 
     def load_own_variables(self, store):
         """Loads the variables, also of a file from before damping was one.

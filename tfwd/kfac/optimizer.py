@@ -201,8 +201,8 @@ class KFAC(curvature_optimizer.CurvatureOptimizer):
         """Returns whether there are inverses and all gradients are finite."""
         self.attachment.check_refreshed()
         refreshes = ops.convert_to_tensor(self.curvature_state().refreshes)
-        is_possible = super().step_is_finite(gradients)
-        return ops.logical_and(is_possible, refreshes > 0)
+        is_finite = super().step_is_finite(gradients)
+        return ops.logical_and(is_finite, refreshes > 0)
 
     def precondition(self, indices, gradients, learning_rate):
         """Returns ν (A ⊗ G + λ)⁻¹ V of all blocks, V of the others."""

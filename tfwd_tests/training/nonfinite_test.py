@@ -103,11 +103,11 @@ def test_carried_state_is_that_of_the_replica(replicas):
         model = models.build(
             "lstm", (None,), 5, hidden_units=3, hidden_layers=1
         )
-    carried = recurrent_state.RecurrentState(strategy, model, 2 * replicas)
+    state = recurrent_state.RecurrentState(strategy, model, 2 * replicas)
     states = np.zeros((2, 2 * replicas, 3), np.float32)
     states[1, -1, 0] = np.nan
-    carried.assign(list(states))
-    step = step_lib.Step(model, carried=carried)
+    state.assign(list(states))
+    step = step_lib.Step(model, recurrent_state=state)
     tokens = tf.constant([[1, 2], [3, 4]])
     batch = data.Batch(
         tokens, tokens, tf.fill((2, 2), 0.25), tf.zeros(2, tf.uint32)

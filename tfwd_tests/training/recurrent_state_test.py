@@ -23,8 +23,8 @@ def numbers():
     return list(np.arange(np.prod(shape), dtype=np.float32).reshape(shape))
 
 
-def assert_gathered(carried, expected):
-    found = carried.gathered()
+def assert_gathered(state, expected):
+    found = state.gathered()
     assert list(found) == ["state0", "state1", "state2", "state3"]
     for one, other in zip(found.values(), expected, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -32,21 +32,21 @@ def assert_gathered(carried, expected):
 
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_what_is_assigned_is_gathered_in_the_order_of_the_streams(replicas):
-    carried = made_state(replicas)
-    assert_gathered(carried, np.zeros_like(numbers()))
-    carried.assign(numbers())
-    assert_gathered(carried, numbers())
-    carried.reset()
-    assert_gathered(carried, np.zeros_like(numbers()))
+    state = made_state(replicas)
+    assert_gathered(state, np.zeros_like(numbers()))
+    state.assign(numbers())
+    assert_gathered(state, numbers())
+    state.reset()
+    assert_gathered(state, np.zeros_like(numbers()))
 
 
 def test_replica_has_the_rows_of_its_streams():
-    carried = made_state(2)
-    carried.assign(numbers())
+    state = made_state(2)
+    state.assign(numbers())
     for replica in range(2):
         rows = slice(2 * replica, 2 * replica + 2)
         for one, other in zip(
-            carried.of_replica(replica), numbers(), strict=True
+            state.of_replica(replica), numbers(), strict=True
         ):
             np.testing.assert_array_equal(one, other[rows])
 
@@ -61,16 +61,16 @@ def test_states_pass_between_numbers_of_replicas(replicas):
 
 
 def test_update_keeps_the_states_unless_told_not_to():
-    carried = made_state(2)
-    carried.assign(numbers())
+    state = made_state(2)
+    state.assign(numbers())
 
     def on_replica(factor, condition):
-        states = [factor * each for each in carried.values()]
-        carried.update(states, condition)
+        states = [factor * each for each in state.values()]
+        state.update(states, condition)
 
-    carried.strategy.run(on_replica, (2.0, True))
-    carried.strategy.run(on_replica, (np.nan, False))
-    assert_gathered(carried, [2 * each for each in numbers()])
+    state.strategy.run(on_replica, (2.0, True))
+    state.strategy.run(on_replica, (np.nan, False))
+    assert_gathered(state, [2 * each for each in numbers()])
 
 
 def test_streams_that_the_replicas_do_not_divide_are_refused():

@@ -152,7 +152,7 @@ def test_picture_that_fails_stops_nothing(folder, monkeypatch):
         raise RuntimeError("no fonts")
 
     monkeypatch.setattr(curves, "draw", fail)
-    with pytest.warns(UserWarning, match=r"A picture is missing \(no fonts\)"):
+    with pytest.warns(UserWarning, match=r"A plot is missing \(no fonts\)"):
         assert train.main(ARGUMENTS) == 0
     assert (folder / "final.keras").exists()
 

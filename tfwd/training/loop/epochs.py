@@ -65,7 +65,7 @@ class Epochs:
         """Trains.
 
         Raises:
-            NonFiniteError: Loss, gradients or weights stopped being numbers.
+            NonFiniteError: Loss, gradients or weights became NaN or infinite.
         """
         progress = self.progress
         first = self._consensus.of_chief(progress.step)
@@ -161,7 +161,7 @@ class Epochs:
                 self._every.due(progress.step, time.monotonic()),
             )
             if self.stopped or self.has_ended or is_due:
-                # Going on from weights that are no numbers would be in vain.
+                # Going on from weights that are not finite would be in vain.
                 loop_lib.check_finite(
                     {"weight_norm": epoch_row.weight_norm(self.job)},
                     progress.step,
@@ -214,13 +214,13 @@ class Epochs:
     def _save(self):
         job = self.job
         self.loop.average_replica_state()
-        carried = self.loop.replica_step.carried
+        state = self.loop.replica_step.recurrent_state
         self.progress.elapsed_seconds = self._elapsed()
         with self._watchdog.paused():
             job.checkpoints.save(
                 self.progress.step,
                 self.progress,
-                carried.gathered() if carried else {},
+                state.gathered() if state else {},
             )
         self._every.saved(self.progress.step, time.monotonic())
 

@@ -95,7 +95,7 @@ class Hooks:
 
         Raises:
             NonFiniteError: The weights of a layer, whose norm is to be
-                another, are zero or no numbers.
+                another, are zero or not finite.
         """
         try:
             with usage.refusals():

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 class NonFiniteError(ValueError):
-    """Loss, gradients or weights stopped being numbers."""
+    """Loss, gradients or weights became NaN or infinite."""
 
 
 class Advance(typing.NamedTuple):
@@ -70,8 +70,8 @@ class Loop:
 
     def start_epoch(self):
         """Lets a text begin anew; does nothing for images."""
-        if self.replica_step.carried:
-            self.replica_step.carried.reset()
+        if self.replica_step.recurrent_state:
+            self.replica_step.recurrent_state.reset()
 
     def advance(self, iterator, step, limit):
         """Takes up to `limit` plain steps, or one with its curvature work.

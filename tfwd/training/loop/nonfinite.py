@@ -1,4 +1,4 @@
-"""Finds what stopped being a number first."""
+"""Finds what became NaN or infinite first."""
 
 import keras
 import tensorflow as tf
@@ -31,7 +31,11 @@ def first_tensor(step, batch, replica=0):
 
 def _tensors(step, batch, replica):
     model = step.model
-    states = step.carried.of_replica(replica) if step.carried else None
+    states = (
+        step.recurrent_state.of_replica(replica)
+        if step.recurrent_state
+        else None
+    )
     for variable in model.trainable_variables:
         yield f"variable {variable.path}", variable.value
     batch = step.finish(batch, True)

@@ -35,10 +35,10 @@ class Step:
         optimizer: A built optimizer of tfwd; `None` for evaluation alone.
         finish: A function of (`Batch`, whether it is a training step) that
             does what the input pipeline left to the device.
-        curvature: `curvature.Work` or `NoWork`.
+        curvature: `kfac_work.Work` or `NoWork`.
         loss_scale: A `DynamicLossScale`, or `None`.
-        carried: A `recurrent_state.RecurrentState`, or `None` for a model
-            without states.
+        recurrent_state: A `recurrent_state.RecurrentState`, or `None` for a
+            model without states.
         accumulated: An `accumulation.Accumulated` where several steps make
             one update, or `None`.
         smoothing: Of the labels in training; what is reported is without.
@@ -54,7 +54,7 @@ class Step:
         finish=lambda batch, training: batch,
         curvature=None,
         loss_scale=None,
-        carried=None,
+        recurrent_state=None,
         accumulated=None,
         smoothing=0.0,
         counts_top_5=False,
@@ -64,7 +64,7 @@ class Step:
         self.finish = finish
         self.curvature = curvature
         self.loss_scale = loss_scale
-        self.carried = carried
+        self.recurrent_state = recurrent_state
         self.accumulated = accumulated
         self.smoothing = smoothing
         self.counts_top_5 = counts_top_5
@@ -119,9 +119,11 @@ class Step:
         gradients = tape.gradient(scaled, self.model.trainable_variables)
         if self.loss_scale:
             gradients = self.loss_scale.unscaled(gradients)
-        if self.carried:
+        if self.recurrent_state:
             # Those before a loss that is no number show where it came from.
-            self.carried.update(forward.states, tf.math.is_finite(forward.loss))
+            self.recurrent_state.update(
+                forward.states, tf.math.is_finite(forward.loss)
+            )
         return forward, gradients
 
     def _backward(self):
@@ -138,8 +140,8 @@ class Step:
         """
         batch = self.finish(batch, False)
         forward = self.forward(batch, training=False)
-        if self.carried:
-            self.carried.update(forward.states)
+        if self.recurrent_state:
+            self.recurrent_state.update(forward.states)
         if not self.counts_top_5:
             return forward.sums
         hits = top_5.hits(batch.labels, forward.logits) & (batch.weights > 0)
@@ -160,7 +162,7 @@ class Step:
         """
         inputs = self.inputs(batch, states)
         outputs = self.model(inputs, training=training)
-        logits, *states = outputs if self.carried else [outputs]
+        logits, *states = outputs if self.recurrent_state else [outputs]
         exact = tf.cast(logits, tf.float32)
         losses = keras.ops.sparse_categorical_crossentropy(
             batch.labels, exact, from_logits=True
@@ -191,10 +193,10 @@ class Step:
 
     def inputs(self, batch, states=None):
         """Returns what the model takes; arguments as in `forward`."""
-        if not self.carried:
+        if not self.recurrent_state:
             return batch.inputs
         if states is None:
-            states = self.carried.values()
+            states = self.recurrent_state.values()
         return [batch.inputs, *states]
 
 

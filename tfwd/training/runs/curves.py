@@ -1,4 +1,4 @@
-"""The curves of a run as a picture."""
+"""The curves of a run, plotted."""
 
 from matplotlib import figure
 from matplotlib import ticker
@@ -23,13 +23,13 @@ def draw(rows, title, path):
 
     Args:
         rows: Dicts with the columns of metrics.csv, at least one.
-        title: Title of the whole picture.
+        title: Title of the figure.
         path: PNG file to write.
     """
-    picture = figure.Figure(figsize=(12, 7), layout="constrained")
-    backend_agg.FigureCanvasAgg(picture)
-    picture.suptitle(title)
-    axes = picture.subplots(2, 3)
+    plot = figure.Figure(figsize=(12, 7), layout="constrained")
+    backend_agg.FigureCanvasAgg(plot)
+    plot.suptitle(title)
+    axes = plot.subplots(2, 3)
     for panel, (name, unit, columns) in zip(axes.flat, _PANELS, strict=True):
         for column in columns:
             _draw_column(panel, rows, column)
@@ -38,7 +38,7 @@ def draw(rows, title, path):
         panel.grid(alpha=0.3)
         if len(panel.lines) > 1:
             panel.legend()
-    picture.savefig(path, dpi=120)
+    plot.savefig(path, dpi=120)
 
 
 def _draw_column(panel, rows, column):

@@ -80,6 +80,6 @@ def check_epochs(settings, source, progress):
 def restore(found, checkpoints, loop):
     """Gives model, optimizer and loop the state of a checkpoint."""
     checkpoints.restore(found)
-    carried = loop.replica_step.carried
-    if carried:
-        carried.assign([tf.constant(each) for each in found.extra.values()])
+    state = loop.replica_step.recurrent_state
+    if state:
+        state.assign([tf.constant(each) for each in found.extra.values()])

@@ -174,7 +174,7 @@ def _measured(loop, evaluation, task, on_call=lambda: None):
 
 
 def _draw(job):
-    """Draws the pictures; one that fails never stops a run."""
+    """Draws the plots; one that fails never stops a run."""
     path, settings = job.folder.path, job.settings
     title = (
         f"{settings.model.model} on {settings.data.dataset}, "
@@ -184,7 +184,7 @@ def _draw(job):
         try:
             draw(path, title)
         except Exception as error:
-            warnings.warn(f"A picture is missing ({error})", stacklevel=2)
+            warnings.warn(f"A plot is missing ({error})", stacklevel=2)
 
 
 def _draw_curves(path, title):

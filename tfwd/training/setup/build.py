@@ -96,13 +96,13 @@ def _model(settings, source):
 
 def make_loop(settings, strategy, source, model, optimizer=None):
     """Returns the `Loop` of a model; without optimizer, for evaluation."""
-    scale = carried = accumulated = windows = None
+    scale = state = accumulated = windows = None
     finds_scale = settings.optimizer.loss_scale_factor is None
     if settings.model.dtype_policy == "mixed_float16" and finds_scale:
         with strategy.scope():
             scale = loss_scale_lib.DynamicLossScale()
     if len(model.outputs) > 1:
-        carried = recurrent_state.RecurrentState(
+        state = recurrent_state.RecurrentState(
             strategy, model, settings.data.batch_size
         )
     if (
@@ -119,7 +119,7 @@ def make_loop(settings, strategy, source, model, optimizer=None):
         finish=finish,
         curvature=kfac_work.of(strategy, optimizer, finish, windows),
         loss_scale=scale,
-        carried=carried,
+        recurrent_state=state,
         accumulated=accumulated,
         smoothing=settings.optimizer.label_smoothing,
         counts_top_5=top_5.applies(
