@@ -28,7 +28,7 @@ path.write_text(json.dumps(sys.argv[3:]))
 sys.exit(json.loads(os.environ["CODES"])[backend])
 """
 FILES = (
-    *("data/idx_test.py", "kfac/exactness_test.py", "kfac/fit_test.py"),
+    *("data/text_test.py", "kfac/exactness_test.py", "kfac/fit_test.py"),
     *("optimizers/fit_test.py", "models/dropout_test.py", "hashing_test.py"),
 )
 
@@ -150,7 +150,7 @@ def test_failure_of_one_backend_is_that_of_the_script(run, codes):
 @pytest.mark.parametrize(
     ("named", "on_jax"),
     [
-        ("tfwd_tests/data/idx_test.py", None),
+        ("tfwd_tests/data/text_test.py", None),
         ("tfwd_tests/hashing_test.py", "tfwd_tests/hashing_test.py"),
         ("./tfwd_tests/hashing_test.py", "tfwd_tests/hashing_test.py"),
         ("tfwd_tests/kfac", "tfwd_tests/kfac/exactness_test.py"),

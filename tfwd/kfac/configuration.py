@@ -11,7 +11,7 @@ def _checked(check, *limits, is_optional=False):
     """Returns a field whose value is what `check(name, value, *limits)` says.
 
     Args:
-        check: One of `tfwd.optimizers.arguments`.
+        check: One of `tfwd.arguments`.
         *limits: Limits of the values, for `check`.
         is_optional: Whether None is left as it is.
     """
