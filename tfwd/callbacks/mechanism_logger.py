@@ -161,7 +161,7 @@ class MechanismLogger(keras.callbacks.Callback):
             from tfwd.diagnostics.backend import tensorflow_summaries
 
             self._summaries = tensorflow_summaries.Summaries(
-                self.tensorboard, self._step() + has_row
+                self.tensorboard, self._step() + has_row, table.NUMBERS
             )
         if not has_row:
             self._measure(epoch)
@@ -202,7 +202,10 @@ class MechanismLogger(keras.callbacks.Callback):
         if self._file is not None:
             self._file.append(rows)
         if self._summaries is not None:
-            self._summaries.append(rows)
+            for row in rows:
+                is_of_model = row["layer"] == table.MODEL
+                layer = None if is_of_model else row["layer"]
+                self._summaries.append(row, layer)
         self.seconds += time.perf_counter() - start
 
     def _step(self):

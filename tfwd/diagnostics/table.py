@@ -6,11 +6,11 @@ is one row per weight layer and, with the layer `MODEL`, one for the model.
 
 import collections.abc
 import csv
-import io
 import pathlib
 import textwrap
 import warnings
 
+from tfwd import csv_lines
 from tfwd import durable
 from tfwd import text_table
 
@@ -113,10 +113,7 @@ def as_csv(rows: collections.abc.Sequence[dict]) -> str:
     Raises:
         ValueError: If a row has a column that there is not.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_lines.text(COLUMNS, rows)
 
 
 def read(path: str | pathlib.Path) -> list[dict]:
@@ -137,10 +134,7 @@ def read(path: str | pathlib.Path) -> list[dict]:
                 f"{','.join(COLUMNS)}. Received: path={path}, with "
                 f"{','.join(names)}"
             )
-        return [
-            {name: _value(name, each.get(name)) for name in COLUMNS}
-            for each in reader
-        ]
+        return [_row_of(values) for values in reader]
 
 
 class File:
@@ -173,7 +167,7 @@ class File:
                     f"{aside}",
                     stacklevel=2,
                 )
-        text = ",".join(COLUMNS) + "\n" + as_csv(self.rows)
+        text = csv_lines.header(COLUMNS) + as_csv(self.rows)
         durable.write_text(self._path, text)
 
     def append(self, rows: collections.abc.Sequence[dict]) -> None:
@@ -185,19 +179,22 @@ class File:
 
 def _salvaged(path):
     """Returns the rows that are whole, and whether all lines were rows."""
-    text = path.read_bytes().decode("utf-8", errors="replace")
-    *lines, rest = text.split("\n")
-    header, *lines = [next(csv.reader([line]), []) for line in lines] or [[]]
-    if tuple(header) not in (COLUMNS, _OLDER):
+    header, rows, is_whole = csv_lines.salvaged(path, _is_row)
+    if header not in (COLUMNS, _OLDER):
         return [], False
-    rows = []
-    for line in lines:
-        try:
-            values = dict(zip(header, line, strict=True))
-            rows.append({n: _value(n, values.get(n)) for n in COLUMNS})
-        except ValueError:
-            continue
-    return rows, not rest and len(rows) == len(lines)
+    return [_row_of(values) for values in rows], is_whole
+
+
+def _is_row(values):
+    try:
+        _row_of(values)
+    except ValueError:
+        return False
+    return True
+
+
+def _row_of(values):
+    return {name: _value(name, values.get(name)) for name in COLUMNS}
 
 
 def _value(name, text):

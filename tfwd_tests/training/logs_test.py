@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import tfwd
+from tfwd.diagnostics.backend import tensorflow_summaries
 from tfwd.training.config import columns
 from tfwd.training.runs import logs
 
@@ -146,7 +147,7 @@ def test_description_lists_decayed_and_excluded_paths():
 
 
 def test_tensorboard_holds_the_numbers_of_the_row(tmp_path):
-    board = logs.TensorBoard(tmp_path)
+    board = tensorflow_summaries.Summaries(tmp_path)
     board.append(ROW)
     board.close()
     (path,) = tmp_path.iterdir()

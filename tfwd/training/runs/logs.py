@@ -1,7 +1,6 @@
-"""What a run writes down: metrics.csv, run.json, TensorBoard, the table."""
+"""What a run writes down: metrics.csv, run.json, the table."""
 
 import csv
-import io
 import json
 import platform
 import warnings
@@ -9,8 +8,8 @@ import warnings
 import keras
 import tensorflow as tf
 
+from tfwd import csv_lines
 from tfwd import durable
-from tfwd.diagnostics.backend import tensorflow_events
 from tfwd.training.config import columns as columns_lib
 
 
@@ -43,7 +42,8 @@ class MetricsFile:
     ):
         kept = _kept(path, columns, rows, last_step) if rows else []
         self.rows = len(kept)
-        durable.write_text(path, _as_csv([columns, *kept]))
+        text = csv_lines.header(columns) + csv_lines.text(columns, kept)
+        durable.write_text(path, text)
         self._columns = columns
         self._file = path.open("a", encoding="utf-8", newline="")
 
@@ -55,8 +55,7 @@ class MetricsFile:
                 "`row` must have the columns of the file alone. "
                 f"Received: {unknown}"
             )
-        values = [row.get(name) for name in self._columns]
-        durable.append(self._file, _as_csv([values]))
+        durable.append(self._file, csv_lines.text(self._columns, [row]))
 
     def close(self):
         """Closes the file."""
@@ -64,23 +63,14 @@ class MetricsFile:
 
 
 def _kept(path, columns, rows, last_step):
-    """The values, as texts, of the rows up to a step."""
-    text = ""
+    """The rows up to a step, {column: text}."""
+    header, found = (), []
     if path.exists():
-        text = path.read_bytes().decode("utf-8", errors="replace")
-    # What has no line end is torn.
-    header, *lines = [
-        next(csv.reader([line]), []) for line in text.split("\n")[:-1]
-    ] or [[]]
-    found = [
-        dict(zip(header, line, strict=True))
-        for line in lines
-        if "step" in header and _is_whole(line, header)
-    ]
+        header, found, _ = csv_lines.salvaged(path, _is_row)
     if last_step is not None:
         found = [row for row in found if float(row["step"]) <= last_step]
     found = found[:rows]
-    if tuple(header) != tuple(columns) or len(found) < rows:
+    if header != tuple(columns) or len(found) < rows:
         place = "it is not there"
         if path.exists():
             place = f"as it was it is {durable.set_aside(path)}"
@@ -90,48 +80,17 @@ def _kept(path, columns, rows, last_step):
             f"{place}",
             stacklevel=3,
         )
-    return [[row.get(name, "") for name in columns] for row in found]
+    return [{name: row.get(name) for name in columns} for row in found]
 
 
-def _is_whole(line, header):
-    if len(line) != len(header) or not line[header.index("step")]:
+def _is_row(values):
+    if not values.get("step"):
         return False
     try:
-        [float(value) for value in line if value]
+        [float(text) for text in values.values() if text]
     except ValueError:
         return False
     return True
-
-
-def _as_csv(rows):
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
-
-
-class TensorBoard:
-    """The numbers of a CSV file as TensorBoard scalars, by step.
-
-    Args:
-        folder: Where TensorBoard looks; no other writer writes there.
-        first_step: What the folder holds from this step on is void.
-    """
-
-    def __init__(self, folder, first_step=0):
-        self._file = tensorflow_events.EventFile(folder, first_step)
-
-    def append(self, row):
-        """Writes the numbers of one row."""
-        values = {
-            name: value
-            for name, value in row.items()
-            if name != "step" and value is not None
-        }
-        self._file.append(row["step"], values)
-
-    def close(self):
-        """Closes the file."""
-        self._file.close()
 
 
 def read(path):

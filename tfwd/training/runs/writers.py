@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 
+from tfwd.diagnostics.backend import tensorflow_summaries
 from tfwd.training.config import columns
 from tfwd.training.runs import logs
 
@@ -73,7 +74,8 @@ def _of_steps(job):
 def _of_board(job, name, first_step):
     if job.settings.run.tensorboard:
         folder = job.folder.files.tensorboard / name
-        yield contextlib.closing(logs.TensorBoard(folder, first_step))
+        board = tensorflow_summaries.Summaries(folder, first_step)
+        yield contextlib.closing(board)
 
 
 def _first_step(progress):
