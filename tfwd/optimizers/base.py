@@ -6,12 +6,12 @@ import keras
 from keras import ops
 
 from tfwd.optimizers import decaying
-from tfwd.optimizers import guarded
+from tfwd.optimizers import nonfinite_steps
 from tfwd.optimizers import weight_decay as decay
 from tfwd.optimizers.backend import xla
 
 
-class Optimizer(guarded.GuardedOptimizer):
+class Optimizer(nonfinite_steps.GuardedOptimizer):
     """An optimizer whose weight decay is chosen, exact and inspectable.
 
     One step, in this order, the same on one device and on many:

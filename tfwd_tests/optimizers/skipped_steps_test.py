@@ -1,6 +1,6 @@
 """A step whose gradient is not finite moves nothing, and is counted.
 
-Covers `guarded` and `conditional`.
+Covers `nonfinite_steps` and `conditional`.
 """
 
 import functools

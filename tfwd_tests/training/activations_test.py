@@ -9,7 +9,7 @@ from keras import layers
 from tfwd import data
 from tfwd.training.config import settings as settings_lib
 from tfwd.training.loop import activations
-from tfwd.training.loop import nonfinite
+from tfwd.training.loop import first_nonfinite
 from tfwd.training.loop import step as step_lib
 from tfwd.training.setup import limits
 
@@ -60,8 +60,8 @@ def test_inner_model_that_makes_no_number_is_named():
         tf.zeros(2, tf.uint32),
     )
     model.get_layer("shared").set_weights([np.eye(6), np.zeros(6)])
-    assert nonfinite.first_tensor(step_lib.Step(model), batch) is None
+    assert first_nonfinite.first_tensor(step_lib.Step(model), batch) is None
     huge = [np.full((6, 4), 3e38), np.zeros(4)]
     model.get_layer("inner").set_weights(huge)
-    name = nonfinite.first_tensor(step_lib.Step(model), batch)
+    name = first_nonfinite.first_tensor(step_lib.Step(model), batch)
     assert name == "output of inner"

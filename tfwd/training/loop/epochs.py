@@ -11,9 +11,9 @@ from tfwd.training.distributed import consensus
 from tfwd.training.distributed import strategy as strategy_lib
 from tfwd.training.loop import epoch_metrics
 from tfwd.training.loop import epoch_row
+from tfwd.training.loop import first_nonfinite
 from tfwd.training.loop import hooks
 from tfwd.training.loop import loop as loop_lib
-from tfwd.training.loop import nonfinite
 from tfwd.training.loop import progress_bar
 from tfwd.training.loop import step_rows
 from tfwd.training.runs import pace
@@ -262,7 +262,7 @@ class Epochs:
         batches = self.job.local_batches(step - 1)
         local = strategy_lib.shard(self.job.strategy).count
         names = (
-            nonfinite.first_tensor(self.loop.replica_step, batch, replica)
+            first_nonfinite.first_tensor(self.loop.replica_step, batch, replica)
             for replica, batch in enumerate(batches.take(local))
         )
         name = next(filter(None, names), None) or "none that is left to see"

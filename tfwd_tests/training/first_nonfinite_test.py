@@ -8,7 +8,7 @@ from keras import ops
 
 from tfwd import data
 from tfwd import models
-from tfwd.training.loop import nonfinite
+from tfwd.training.loop import first_nonfinite
 from tfwd.training.loop import recurrent_state
 from tfwd.training.loop import step as step_lib
 from tfwd_tests.training import looping
@@ -43,7 +43,7 @@ def a_batch(images=((1.0, 2.0), (3.0, 5.0))):
 def test_nothing_is_named_in_a_step_that_is_finite_and_nothing_changes():
     model = network()
     before = model.get_weights()
-    assert nonfinite.first_tensor(step_lib.Step(model), a_batch()) is None
+    assert first_nonfinite.first_tensor(step_lib.Step(model), a_batch()) is None
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
@@ -52,14 +52,17 @@ def test_nothing_is_named_in_a_step_that_is_finite_and_nothing_changes():
 def test_weight_is_named_before_what_it_spoils(bad):
     model = network()
     model.get_layer("middle").bias.assign([bad])
-    name = nonfinite.first_tensor(step_lib.Step(model), a_batch())
+    name = first_nonfinite.first_tensor(step_lib.Step(model), a_batch())
     assert name == f"variable {model.get_layer('middle').bias.path}"
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_input_is_named_before_what_it_spoils(bad):
     batch = a_batch([[1.0, 2.0], [3.0, bad]])
-    assert nonfinite.first_tensor(step_lib.Step(network()), batch) == "inputs"
+    assert (
+        first_nonfinite.first_tensor(step_lib.Step(network()), batch)
+        == "inputs"
+    )
 
 
 def test_inputs_are_those_that_the_device_has_finished():
@@ -67,7 +70,7 @@ def test_inputs_are_those_that_the_device_has_finished():
         return batch._replace(inputs=batch.inputs / 0)
 
     step = step_lib.Step(network(), finish=finish)
-    assert nonfinite.first_tensor(step, a_batch()) == "inputs"
+    assert first_nonfinite.first_tensor(step, a_batch()) == "inputs"
 
 
 @pytest.mark.parametrize("layer", ["lower", "middle", "logits"])
@@ -77,7 +80,7 @@ def test_overflow_is_named_by_its_layer(layer):
     kernel = model.get_layer(layer).kernel
     kernel.assign(3e38 * np.ones(kernel.shape))
     model.get_layer(layer).bias.assign([3e38] * kernel.shape[1])
-    name = nonfinite.first_tensor(step_lib.Step(model), a_batch())
+    name = first_nonfinite.first_tensor(step_lib.Step(model), a_batch())
     assert name == f"output of {layer}"
 
 
@@ -92,7 +95,7 @@ def test_infinite_gradient_of_a_finite_loss_is_named():
     # The root of 0, whose slope is infinite.
     model.get_layer("root").kernel.assign([[1.0], [0.0]])
     model.get_layer("root").bias.assign([-1.0])
-    name = nonfinite.first_tensor(step_lib.Step(model), a_batch())
+    name = first_nonfinite.first_tensor(step_lib.Step(model), a_batch())
     assert name == f"gradient of {model.get_layer('root').kernel.path}"
 
 
@@ -113,7 +116,7 @@ def test_carried_state_is_that_of_the_replica(replicas):
         tokens, tokens, tf.fill((2, 2), 0.25), tf.zeros(2, tf.uint32)
     )
     names = [
-        nonfinite.first_tensor(step, batch, replica)
+        first_nonfinite.first_tensor(step, batch, replica)
         for replica in range(replicas)
     ]
     assert names == [None] * (replicas - 1) + ["output of lstm1_c"]
@@ -124,8 +127,8 @@ def test_variables_of_replicas_are_looked_at(replicas):
     with looping.mirrored(replicas).scope():
         model = network()
     step = step_lib.Step(model)
-    assert nonfinite.first_tensor(step, a_batch()) is None
+    assert first_nonfinite.first_tensor(step, a_batch()) is None
     kernel = model.get_layer("lower").kernel
     kernel.assign(np.full((2, 2), np.nan))
-    name = nonfinite.first_tensor(step, a_batch())
+    name = first_nonfinite.first_tensor(step, a_batch())
     assert name == f"variable {kernel.path}"
