@@ -1,7 +1,7 @@
 """K-FAC for Keras, on TensorFlow and JAX."""
 
+from tfwd.kfac.compiled_model import attach
 from tfwd.kfac.optimizer import KFAC
-from tfwd.kfac.optimizer import attach
 
 __all__ = ["KFAC", "attach"]
 

@@ -6,15 +6,12 @@ import typing
 import keras
 from keras import ops
 
-from tfwd import arguments
 from tfwd import types
 from tfwd.kfac import backward
 from tfwd.kfac import configuration
 from tfwd.kfac import curvature_optimizer
 from tfwd.kfac import kl_clip as kl_clip_lib
-from tfwd.kfac import registration
 from tfwd.optimizers import decaying
-from tfwd.optimizers import wrappers
 
 
 @keras.saving.register_keras_serializable("tfwd")
@@ -274,28 +271,3 @@ class KFAC(curvature_optimizer.CurvatureOptimizer):
             and self.global_clipnorm is None
             and not self.gradient_accumulation_steps
         )
-
-
-def attach(
-    model: keras.Model, loss: types.Loss | None = None
-) -> registration.Report:
-    """Attaches the K-FAC that a model is compiled with, wrapped or not.
-
-    Args:
-        model: A compiled, built model.
-        loss: As in `KFAC.attach`.
-
-    Returns:
-        The `registration.Report`.
-
-    Raises:
-        ValueError: If the model is not compiled with a K-FAC.
-    """
-    arguments.check_model("model", model)
-    optimizer = wrappers.unwrapped(getattr(model, "optimizer", None))
-    if not isinstance(optimizer, KFAC):
-        raise ValueError(
-            "`model` must be compiled with `tfwd.KFAC`. "
-            f"Received: optimizer={optimizer!r}"
-        )
-    return optimizer.attach(model, loss)

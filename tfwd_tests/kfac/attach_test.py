@@ -1,6 +1,7 @@
 """What a user sees of `attach`: its report, its errors, what it leaves.
 
-Covers `attachment`, `registration`, `attached` and `configured`.
+Covers `attachment`, `registration`, `attached`, `configured` and
+`compiled_model`.
 """
 
 import keras
