@@ -328,7 +328,7 @@ def test_chief_refuses_another_runs_folder_before_it_waits(capsys, monkeypatch):
         (
             [*PTB, "--hidden_layers=0", "--batch_size=9"],
             {"train": KNOWN},
-            ["hidden_layers", "at least 1", "0"],
+            ["hidden_layers", "integer >= 1", "0"],
         ),
         (
             [*PTB, "--batch_size=500"],

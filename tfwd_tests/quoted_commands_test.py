@@ -74,6 +74,11 @@ IMAGES = (
 ONE_TRIAL = (*DIGITS, "--tuner=random", "--max_trials=1")
 BENCHMARK = ("--quick", "--repeats=1")
 # What is added to each command.
+# Minutes, even in their quick form.
+LONG = (
+    "python -m tfwd_tests.benchmarks.optimizers",
+    "python -m tfwd_tests.benchmarks.search_cost",
+)
 QUICK = {
     "launch/train.sh": DIGITS,
     "launch/train.sh --optimizer=sgds --epochs=5": DIGITS,
@@ -299,7 +304,13 @@ def test_every_quoted_command_has_a_quick_form_and_none_has_gone():
     assert STRAYS == []
 
 
-@pytest.mark.parametrize("command", QUICK)
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(each, marks=pytest.mark.full) if each in LONG else each
+        for each in QUICK
+    ],
+)
 def test_command_runs(command, request):
     quick = QUICK[command]
     if isinstance(quick, RunBy):

@@ -121,6 +121,7 @@ def test_a_search_without_a_completed_trial_says_so(tmp_path, capsys):
     assert (folder / "report.md").exists()
 
 
+@pytest.mark.full
 def test_another_seed_of_the_tuner_draws_other_values(tmp_path):
     drawn = []
     for seed in (0, 0, 1):
@@ -132,6 +133,7 @@ def test_another_seed_of_the_tuner_draws_other_values(tmp_path):
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+@pytest.mark.full
 def test_bayesian_search_runs(tmp_path):
     flags = ("--search=learning_rate=log:1e-3:1e-2", "--tuner=bayesian")
     folder = tmp_path / "search"
@@ -139,6 +141,7 @@ def test_bayesian_search_runs(tmp_path):
     assert len(small.rows(folder)) == 4
 
 
+@pytest.mark.full
 def test_hyperband_goes_on_with_the_optimizer(tmp_path):
     folder = tmp_path / "search"
     flags = ("--search=learning_rate=log:1e-3:1e-2", "--tuner=hyperband")
@@ -171,7 +174,9 @@ def test_hyperband_goes_on_with_the_optimizer(tmp_path):
     assert runs.rows(run) == whole
 
 
-@pytest.mark.parametrize("rule", ["median", "halving"])
+@pytest.mark.parametrize(
+    "rule", ["halving", pytest.param("median", marks=pytest.mark.full)]
+)
 def test_pruned_runs_have_their_reason(tmp_path, rule):
     folder = tmp_path / "search"
     flags = ["--search=learning_rate=choice:0.01,0.012,0.014,0.016,1e-8"]

@@ -60,7 +60,8 @@ def __getattr__(name):
     if name not in _MOVED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     warnings.warn(
-        f"`{__name__}.{name}` is now `tfwd.callbacks.{name}`",
+        f"`tfwd.diagnostics.{name}` goes with the next version; use "
+        f"`tfwd.callbacks.{name}`.",
         DeprecationWarning,
         stacklevel=2,
     )

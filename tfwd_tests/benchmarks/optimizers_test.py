@@ -12,6 +12,7 @@ from tfwd_tests.benchmarks import optimizers
 from tfwd_tests.benchmarks import timing
 
 
+@pytest.mark.full
 def test_benchmark_prints_and_writes_a_row_for_each_pair(capsys, tmp_path):
     path = tmp_path / "optimizers.csv"
     optimizers.main(["--quick", "--repeats=2", f"--csv={path}"])

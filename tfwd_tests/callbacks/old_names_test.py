@@ -30,7 +30,7 @@ HAS_CURVATURE = keras.backend.backend() in ("tensorflow", "jax")
 def test_an_old_name_warns_and_is_the_callback(room, name):
     room = getattr(tfwd, room)
     with pytest.warns(
-        DeprecationWarning, match=f"is now `tfwd.callbacks.{name}"
+        DeprecationWarning, match=f"; use `tfwd.callbacks.{name}`"
     ):
         assert getattr(room, name) is getattr(tfwd.callbacks, name)
     assert name not in room.__all__

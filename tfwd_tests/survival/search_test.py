@@ -54,6 +54,7 @@ def test_killed_and_restarted_gives_the_same_trials(tmp_path, count, kills):
 
 
 @pytest.mark.parametrize("count", [TWO_BY_TWO.values[0]])
+@pytest.mark.full
 def test_two_workers_one_killed_twice_give_the_same_cells(tmp_path, count):
     whole, folder = tmp_path / "whole", tmp_path / "shared"
     assert processes.finish(_start(whole, count), 600) == 0

@@ -172,8 +172,12 @@ def test_run_cannot_go_on_with_other_epochs(one_core, tmp_path):
         for strategy in ("default", "tpu")
     )
     progress = progress_lib.Progress(epoch=1, step=14)
-    job_lib.prepare(default).checkpoints.save(14, progress)
-    assert job_lib.prepare(default).progress.step == 14
+    job = job_lib.prepare(default)
+    job.checkpoints.save(14, progress)
+    job.folder.release()
+    job = job_lib.prepare(default)
+    assert job.progress.step == 14
+    job.folder.release()
     with pytest.raises(ValueError, match="`--strategy` must keep.*13; .*14"):
         job_lib.prepare(tpu)
 

@@ -18,6 +18,7 @@ def search(tuner):
     return tuner.oracle.get_best_trials(100)
 
 
+@pytest.mark.full
 def test_random_search_knows_what_is_active_and_gives_the_model_back(tmp_path):
     build = networks.builder(
         optimizers=("adamw", "adams", "sgds"), run_eagerly=True

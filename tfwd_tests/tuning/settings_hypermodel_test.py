@@ -66,6 +66,7 @@ def test_the_best_model_has_the_weights_of_its_run(tmp_path):
         assert any(np.array_equal(weight.numpy(), each) for each in arrays)
 
 
+@pytest.mark.full
 def test_a_promoted_trial_goes_on_with_its_optimizer(tmp_path):
     tuner = _searched(tmp_path, keras_tuner.Hyperband, max_epochs=2, factor=2)
     promoted = [

@@ -121,6 +121,7 @@ def test_a_run_without_an_epoch_has_nothing_but_its_reason(tmp_path):
     assert found == outcome.Outcome("diverged", None, 0, None, 0.0, *ended[1:])
 
 
+@pytest.mark.full
 def test_runs_leave_no_graphs_behind(tmp_path):
     def graphs():
         gc.collect()

@@ -34,7 +34,7 @@ def run(
     settings: settings_lib.Settings,
     callbacks: collections.abc.Sequence[keras.callbacks.Callback] = (),
 ) -> Result:
-    """Trains as `python -m tfwd.train` does, with Keras callbacks as in `fit`.
+    """Trains as the binary `tfwd.train` does, with Keras callbacks as in `fit`.
 
     Callbacks see the epochs from 0, with logs that have the columns of
     metrics.csv and Keras' names of them, such as `loss` and `val_accuracy`.
