@@ -166,7 +166,7 @@ def curvature_traces(
     model: keras.Model,
     data: types.Data,
     *,
-    curvature: types.Curvature = "fisher",
+    curvature: typing.Literal["fisher", "gauss_newton"] = "fisher",
     loss: types.Loss | None = None,
     estimation: types.Estimation = "exact",
     mode: types.Mode = "training",

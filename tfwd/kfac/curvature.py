@@ -17,18 +17,20 @@ replicas and loss scale.
 
 import dataclasses
 import math
+import typing
 
 import keras
 from keras import ops
 
+from tfwd import types
 from tfwd.kfac import backend
 from tfwd.kfac import capture
 from tfwd.kfac import recording
 from tfwd.kfac import sampling
 from tfwd.kfac.blocks import block as block_lib
 
-CURVATURES = ("fisher", "gauss_newton", "empirical")
-ESTIMATIONS = ("sampled", "exact")
+CURVATURES = typing.get_args(types.Curvature)
+ESTIMATIONS = typing.get_args(types.Estimation)
 
 
 @dataclasses.dataclass(frozen=True)

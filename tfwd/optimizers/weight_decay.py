@@ -13,6 +13,7 @@ With ηₜ the scheduled learning rate, λₜ the coefficient times its schedule
 """
 
 import math
+import typing
 
 import keras
 from keras import ops
@@ -21,13 +22,7 @@ from tfwd import types
 
 _LONGEST_SUM = 2**16
 
-MODES: tuple[types.DecayMode, ...] = (
-    "l2",
-    "decoupled",
-    "stable",
-    "independent",
-    "elementwise",
-)
+MODES: tuple[types.DecayMode, ...] = typing.get_args(types.DecayMode)
 
 
 def penalized_gradient(gradient, variable, coefficient):
